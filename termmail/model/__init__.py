@@ -1,0 +1,1 @@
+"""The words of the house: frozen values, enums, events and errors.  Standard library only."""

@@ -1,0 +1,189 @@
+"""What the engine knows of servers: values that come over the wire, and one logged-in IMAP connection.
+
+Calls block and belong to the thread of the connection (net/actor.py); only `abort` and `wake` may
+be called from others.  Every call ends by its deadline: it returns, raises `Refused` (the connection
+lives) or another `NetError` (it is closed and must not be used again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from termmail.model.account import Role
+from termmail.model.message import Flag, Summary
+from termmail.text import SafeText
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStatus:
+    """STATUS of a folder (RFC 3501 §6.3.10, RFC 7162 §3.1.7); -1 or 0: not told."""
+
+    messages: int = -1
+    unseen: int = -1
+    uidnext: int = 0
+    uidvalidity: int = 0
+    modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFolder:
+    """A line of LIST, with STATUS where LIST-STATUS gave it (RFC 5819)."""
+
+    wire: bytes
+    path: SafeText
+    delimiter: str
+    role: Role
+    selectable: bool
+    subscribed: bool
+    status: FolderStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What SELECT told."""
+
+    exists: int
+    uidvalidity: int
+    uidnext: int  # 0: not told
+    modseq: int  # 0: none (NOMODSEQ or no CONDSTORE)
+    read_only: bool
+    permanent_flags: frozenset[str] | None = None  # None: not told; with "\\*": any keyword
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsOf:
+    """Flags of one message as FETCH told them."""
+
+    uid: int
+    flags: Flag
+    keywords: str  # those that are no Flag, blank-separated, sorted
+    modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One message of a header fetch, decoded."""
+
+    uid: int
+    flags: Flag
+    keywords: str
+    internal_date: int  # seconds since the epoch
+    size: int
+    attachments: bool
+    modseq: int
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """What the server said unasked since the last look, folded.  It says where to look again."""
+
+    exists: int | None = None
+    expunged: bool = False
+    vanished: tuple[tuple[int, int], ...] = ()  # ranges of UIDs (RFC 7162 §3.2.10)
+    flags: tuple[FlagsOf, ...] = ()  # only those that came with a UID
+    folders: tuple[bytes, ...] = ()  # wire names with news (NOTIFY, RFC 5465)
+    alert: SafeText = SafeText("")
+
+    def __bool__(self) -> bool:
+        return self != _NOTHING
+
+
+_NOTHING = Events()
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Counters of one connection, for tests, benchmarks and the status line."""
+
+    sent: int = 0
+    received: int = 0
+    round_trips: int = 0
+    commands: list[str] = field(default_factory=list)  # names of the last 200
+
+
+class ImapBackend(Protocol):
+    """One logged-in IMAP connection.  UIDs are ints; sets are any sequences of them."""
+
+    capabilities: frozenset[str]
+    traffic: Traffic
+
+    def list_folders(self) -> list[RemoteFolder]:
+        """All folders with roles, and STATUS of each in the same round trip if LIST-STATUS is there."""
+
+    def status(self, wire: bytes) -> FolderStatus:
+        """STATUS of a folder that is not selected."""
+
+    def select(self, wire: bytes) -> Selected:
+        """SELECT (falls back to EXAMINE where read-only); does nothing if it is selected already."""
+
+    def search(self, lo: int = 1, hi: int | None = None) -> list[int]:
+        """The UIDs in [lo, hi] (hi None: to the last one), ascending; ESEARCH where it is there."""
+
+    def search_deleted(self) -> list[int]:
+        r"""The UIDs marked \Deleted in the selected folder."""
+
+    def find_message_id(self, message_id: str, from_uid: int = 1) -> list[int]:
+        """UIDs >= from_uid of the selected folder with that Message-ID."""
+
+    def newest_headers(self, count: int, exists: int, sink: Callable[[list[Header]], None]) -> None:
+        """Headers of the newest `count` messages by sequence number, streamed to `sink` as they come,
+        in small batches (20, then up to 200).  A message whose FETCH cannot be parsed gets an
+        empty Summary; the rest goes on."""
+
+    def headers(self, uids: Sequence[int], sink: Callable[[list[Header]], None]) -> None:
+        """Headers of these UIDs, streamed likewise."""
+
+    def headers_from(self, uid: int, sink: Callable[[list[Header]], None]) -> None:
+        """Headers of `uid:*`; the last message below `uid` that servers always add is dropped."""
+
+    def flags(self, lo: int, hi: int, changed_since: int = 0) -> list[FlagsOf]:
+        """Flags of UIDs lo..hi; with `changed_since`, those of a higher MODSEQ (CONDSTORE)."""
+
+    def body(self, uid: int) -> bytes:
+        r"""The whole message (BODY.PEEK[], never sets \Seen).  Refused with code NONEXISTENT if it is gone."""
+
+    def store(
+        self, uids: Sequence[int], *, add: Flag, remove: Flag, add_keywords: str = "", remove_keywords: str = ""
+    ) -> None:
+        """UID STORE ±FLAGS.SILENT, split at 1,000 characters of set."""
+
+    def move(self, uids: Sequence[int], dest: bytes) -> dict[int, int]:
+        """UID MOVE (RFC 6851); old to new UID as COPYUID tells, {} if it does not."""
+
+    def copy(self, uids: Sequence[int], dest: bytes) -> dict[int, int]:
+        """UID COPY; as `move`."""
+
+    def expunge(self, uids: Sequence[int]) -> None:
+        """UID EXPUNGE of exactly these (UIDPLUS).  Without UIDPLUS: EXPUNGE only if no other message is
+        marked deleted, else Refused with code CANNOT."""
+
+    def append(self, wire: bytes, message: bytes, flags: Flag, when: float) -> int:
+        """APPEND; the UID as APPENDUID tells, 0 if it does not."""
+
+    def create(self, wire: bytes) -> None: ...
+
+    def rename(self, old: bytes, new: bytes) -> None: ...
+
+    def delete(self, wire: bytes) -> None: ...
+
+    def subscribe(self, wire: bytes, yes: bool) -> None: ...
+
+    def noop(self) -> Events:
+        """NOOP, and everything unasked that has gathered."""
+
+    def drain(self) -> Events:
+        """Everything unasked that came with earlier commands; no round trip."""
+
+    def idle(self, seconds: float) -> Events:
+        """IDLE (RFC 2177) until something happens, `wake` is called or the time is up."""
+
+    def wake(self) -> None:
+        """End an `idle` now.  From any thread."""
+
+    def logout(self) -> None: ...
+
+    def abort(self) -> None:
+        """Break the connection at once; a running call raises ConnectionLost.  From any thread."""
