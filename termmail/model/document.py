@@ -12,7 +12,8 @@ from termmail.text import SafeText
 
 # Inks: what a run of text is, not how it looks; themes say that.
 INKS = frozenset(
-    "text strong emphasis code heading link image dim rule table added removed hunk signature warning".split()
+    {"text", "strong", "emphasis", "code", "heading", "link", "image", "dim", "rule", "table"}
+    | {"added", "removed", "hunk", "signature", "warning"}
 )
 
 
@@ -66,7 +67,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning_:
+class Warning_:  # noqa: N801
     """Something the reader should know: `kind` is a fixed word, `words` for people."""
 
     kind: str
