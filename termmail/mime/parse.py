@@ -59,7 +59,7 @@ class Node:
         if self.type == "message/rfc822" and self.source.is_multipart():
             inner = self.source.get_payload()
             if isinstance(inner, list) and inner:
-                return as_bytes(inner[0])
+                return as_bytes(inner[0])  # type: ignore[arg-type]
         raw = self.source.get_payload()
         return raw.encode("utf-8", "surrogateescape") if isinstance(raw, str) else b""
 

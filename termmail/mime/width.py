@@ -47,7 +47,7 @@ def wrap(text: str, width: int) -> list[str]:
             if not head:
                 break
             lines.append(head)
-            word = word[len(head) :]  # noqa: PLW2901
+            word = word[len(head) :]
             size = cells(word)
         line, used = word, size
     return [*lines, line] if line or not lines else lines
