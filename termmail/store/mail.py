@@ -309,6 +309,11 @@ class MailStore:
                 self._drop_folder(folder_id)
         return FolderChanges(tuple(added), tuple(removed), tuple(changed))
 
+    def rename_folder(self, folder_id: FolderId, wire: bytes, path: SafeText) -> None:
+        """The server has renamed a folder: it keeps its id and its mail here."""
+        with self.db.transaction():
+            self.db.execute("UPDATE folder SET wire = ?, path = ? WHERE id = ?", (wire, path, folder_id))
+
     def _drop_folder(self, folder_id: FolderId) -> None:
         """Delete a folder that the server no longer has, and what was in it."""
         # what was on its way into it stays where it truly is

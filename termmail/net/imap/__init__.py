@@ -1,0 +1,1 @@
+"""IMAP: the wire, a logged-in session, and the quirks of servers."""

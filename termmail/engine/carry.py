@@ -1,0 +1,269 @@
+"""Carrying wishes out: batches of flags, moves and deletions, and errands, each safe against a crash.
+
+A batch is committed as a flight before the first byte leaves.  After a crash it is looked up on the server,
+never blindly sent again (sync.md §5.8).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from termmail.model.errors import NotFound, Refused
+from termmail.model.message import Flag, FolderId, PlacementId
+from termmail.net.imap.session import encode_name
+from termmail.store.intents import Batch, Errand, Flight
+from termmail.text import safe_line
+
+if TYPE_CHECKING:
+    from termmail.engine.worker import Worker
+
+log = logging.getLogger("termmail.engine")
+FINAL_CODES = frozenset({"NOPERM", "CANNOT", "NONEXISTENT", "OVERQUOTA", "ALREADYEXISTS", "CLIENTBUG", "CONTACTADMIN"})
+ATTEMPTS = 8
+
+
+async def carry_out(worker: Worker) -> bool:
+    """Carry out the next errand or batch; False if nothing is wanted, or it must wait."""
+    now = time.time()
+    if now < worker.carry_after:
+        return False
+    store = worker.store
+    for errand in store.intents.errands(worker.id, now):
+        await _errand(worker, errand)
+        return True
+    batches = store.intents.batches(worker.id)
+    if not batches:
+        return False
+    try:
+        await _batch(worker, batches[0])
+        worker.carry_failures = 0
+    except Refused as error:  # temporary: what is final was dealt with
+        worker.carry_failures += 1
+        worker.carry_after = time.time() + min(900.0, 5.0 * 2**worker.carry_failures)
+        log.info("%s: a batch must wait: %s", worker.name, error.code)
+    return True
+
+
+async def _batch(worker: Worker, batch: Batch) -> None:
+    """One batch on its way and back."""
+    source = worker.store.mail.folder_state(batch.folder_id)
+    selected = await worker.call(lambda s: s.select(source.wire))
+    if selected.uidvalidity != batch.uidvalidity:
+        worker.dirty[batch.folder_id] = True  # the next look finds the messages again
+        await worker.sync_folder(batch.folder_id)
+        return
+    target = worker.store.mail.folder_state(batch.dest_id) if batch.kind == "move" else None
+    uidnext = 0
+    if target is not None and "MOVE" not in worker.capabilities:
+        wire = target.wire
+        uidnext = (await worker.call(lambda s: s.status(wire))).uidnext
+    flight = worker.store.intents.take_off(worker.id, batch, uidnext)
+    try:
+        if batch.kind == "flags":
+            await _flags(worker, flight)
+        elif batch.kind == "delete":
+            await _delete(worker, flight)
+        else:
+            await _move(worker, flight)
+    except Refused as error:
+        if error.temporary and error.code not in FINAL_CODES and worker.carry_failures < ATTEMPTS:
+            worker.store.intents.land(flight)
+            raise
+        what = {"flags": "change flags", "move": "move", "delete": "delete"}[batch.kind]
+        count = len(flight.items)
+        said = safe_line(f"the server would not {what} {count} message{'s' * (count > 1)}: {error.words}")
+        worker.store.intents.refused(flight, said, worker.name)
+        worker.news(folders={batch.folder_id, batch.dest_id}, notices=True)
+        worker.dirty[batch.folder_id] = True
+    worker.news(folders={batch.folder_id, batch.dest_id}, accounts=True)
+
+
+async def _flags(worker: Worker, flight: Flight) -> None:
+    arg = flight.arg
+    uids = [uid for _, uid in flight.items]
+    await worker.call(
+        lambda s: s.store(
+            uids, add=Flag(arg["add"]), remove=Flag(arg["remove"]), add_keywords=arg["add_keywords"],
+            remove_keywords=arg["remove_keywords"],
+        )
+    )  # fmt: skip
+    worker.store.intents.acked_flags(flight)
+
+
+async def _move(worker: Worker, flight: Flight) -> None:
+    """UID MOVE, or COPY, STORE and UID EXPUNGE where there is no MOVE."""
+    target = worker.store.mail.folder_state(flight.dest_id)
+    uids = [uid for _, uid in flight.items]
+    if "MOVE" in worker.capabilities:
+        mapping = await worker.with_create(target, lambda s: s.move(uids, target.wire))
+    else:
+        mapping = await worker.with_create(target, lambda s: s.copy(uids, target.wire))
+        worker.store.intents.set_phase(flight, "copied", mapping=sorted(mapping.items()))
+        await _remove(worker, uids)
+    _moved(worker, flight, {placement: mapping.get(uid) for placement, uid in flight.items})
+
+
+def _moved(worker: Worker, flight: Flight, mapping: dict[PlacementId, int | None]) -> None:
+    """The messages are in the target; where their UIDs are not known its next look tells."""
+    worker.store.intents.acked_move(flight, mapping)
+    if None in mapping.values():
+        worker.dirty[flight.dest_id] = True
+
+
+async def _remove(worker: Worker, uids: list[int]) -> None:
+    """Mark as deleted and expunge exactly these; where the server cannot, they stay marked."""
+    await worker.call(lambda s: s.store(uids, add=Flag.DELETED, remove=Flag(0)))
+    try:
+        await worker.call(lambda s: s.expunge(uids))
+    except Refused as error:
+        if error.code != "CANNOT":
+            raise
+        log.info("%s: expunging waits for a server with UIDPLUS", worker.name)
+
+
+async def _delete(worker: Worker, flight: Flight) -> None:
+    uids = [uid for _, uid in flight.items]
+    await worker.call(lambda s: s.store(uids, add=Flag.DELETED, remove=Flag(0)))
+    worker.store.intents.set_phase(flight, "flagged")
+    try:
+        await worker.call(lambda s: s.expunge(uids))
+    except Refused:
+        await worker.call(lambda s: s.store(uids, add=Flag(0), remove=Flag.DELETED))
+        raise
+    worker.store.intents.acked_delete(flight)
+
+
+# -- after a crash ------------------------------------------------------------------------------
+
+
+async def recover(worker: Worker) -> None:
+    """Look up on the server what became of the batches that were under way when the engine ended."""
+    for flight in worker.store.intents.flights(worker.id):
+        try:
+            await _recover(worker, flight)
+        except (Refused, NotFound) as error:
+            log.info("%s: a batch of the last run is sent again (%s)", worker.name, type(error).__name__)
+            worker.store.intents.land(flight)
+
+
+async def _recover(worker: Worker, flight: Flight) -> None:
+    intents = worker.store.intents
+    if flight.kind == "flags":
+        intents.land(flight)  # setting a flag twice is setting it once
+        return
+    source = worker.store.mail.folder_state(flight.folder_id)
+    selected = await worker.call(lambda s: s.reselect(source.wire))
+    if selected.uidvalidity != flight.uidvalidity:
+        intents.land(flight)
+        return
+    uids = sorted(uid for _, uid in flight.items)
+    left = set(await worker.call(lambda s: s.search(uids[0], uids[-1]))) & set(uids)
+    if flight.kind == "delete":
+        if left:
+            worker.store.mail.vanish(flight.folder_id, set(uids) - left)
+            intents.land(flight)
+        else:
+            intents.acked_delete(flight)
+        return
+    mapping = dict(flight.arg.get("mapping", ()))
+    if flight.phase != "copied" and flight.dest_uidnext:
+        mapping = await _find_copies(worker, flight)
+        worker.dirty[flight.dest_id] = True
+    if flight.phase == "copied" or mapping:
+        done = [uid for uid in uids if uid in mapping or flight.phase == "copied"]
+        still = [uid for uid in done if uid in left]
+        await worker.call(lambda s: s.reselect(source.wire))
+        if still:
+            await _remove(worker, still)
+        left -= set(still)
+    gone = {placement: mapping.get(uid) for placement, uid in flight.items if uid not in left}
+    _moved(worker, flight, gone)
+    worker.news(folders={flight.folder_id, flight.dest_id})
+
+
+async def _find_copies(worker: Worker, flight: Flight) -> dict[int, int]:
+    """Copies in the target that a COPY made before the crash, by Message-ID: old to new UID."""
+    target = worker.store.mail.folder_state(flight.dest_id)
+    await worker.call(lambda s: s.reselect(target.wire))
+    found: dict[int, int] = {}
+    for place in worker.store.mail.places([placement for placement, _ in flight.items]):
+        mid = place.mid
+        if mid and place.uid is not None:
+            copies = await worker.call(lambda s, mid=mid: s.find_message_id(mid, flight.dest_uidnext))
+            if copies:
+                found[place.uid] = copies[-1]
+    return found
+
+
+# -- errands ----------------------------------------------------------------------------------------
+
+
+async def _errand(worker: Worker, errand: Errand) -> None:
+    """One copy or folder change."""
+    intents = worker.store.intents
+    try:
+        if errand.kind == "copy":
+            await _copy(worker, errand)
+        else:
+            await _folder_change(worker, errand)
+    except NotFound:
+        intents.errand_done(errand.id)
+    except Refused as error:
+        if error.temporary and errand.attempts < ATTEMPTS:
+            intents.errand_later(errand.id, time.time() + min(900.0, 5.0 * 2**errand.attempts))
+            return
+        intents.errand_failed(errand.id, safe_line(f"the server would not {errand.kind}: {error.words}"), worker.name)
+        worker.news(notices=True)
+    else:
+        intents.errand_done(errand.id)
+    worker.news(accounts=True)
+
+
+async def _copy(worker: Worker, errand: Errand) -> None:
+    """Copy placements; one that was begun before a crash is looked for in the target first."""
+    target = worker.store.mail.folder_state(FolderId(errand.arg["dest"]))
+    places = [p for p in worker.store.mail.places(errand.arg["placements"]) if p.uid is not None]
+    wire = target.wire
+    if errand.phase == "":
+        uidnext = (await worker.call(lambda s: s.status(wire))).uidnext
+        worker.store.intents.errand_phase(errand, "begun", uidnext=uidnext)
+    else:
+        await worker.call(lambda s: s.reselect(wire))
+        uidnext = errand.arg.get("uidnext", 1)
+        missing = []
+        for place in places:
+            mid = place.mid
+            if not (mid and await worker.call(lambda s, mid=mid: s.find_message_id(mid, uidnext))):
+                missing.append(place)
+        places = missing
+    for folder_id in dict.fromkeys(place.folder_id for place in places):
+        source = worker.store.mail.folder_state(folder_id)
+        uids = [place.uid for place in places if place.folder_id == folder_id and place.uid is not None]
+        await worker.call(lambda s, source=source: s.reselect(source.wire))
+        await worker.with_create(target, lambda s, uids=uids: s.copy(uids, wire))
+    worker.dirty[target.id] = True
+
+
+async def _folder_change(worker: Worker, errand: Errand) -> None:
+    """CREATE, RENAME, DELETE, SUBSCRIBE, UNSUBSCRIBE; what is done already is done."""
+    arg = errand.arg
+    if errand.kind == "create":
+        name = encode_name(arg["path"])
+        folders = await worker.call(lambda s: s.list_folders())
+        if all(folder.wire != name for folder in folders):
+            await worker.call(lambda s: s.create(name))
+            await worker.call(lambda s: s.subscribe(name, True))
+    else:
+        state = worker.store.mail.folder_state(FolderId(arg["folder"]))
+        wire = state.wire
+        if errand.kind == "rename":
+            new = encode_name(arg["path"])
+            await worker.call(lambda s: s.rename(wire, new))
+            worker.store.mail.rename_folder(state.id, new, safe_line(arg["path"]))
+        elif errand.kind == "delete":
+            await worker.call(lambda s: s.delete(wire))
+        else:
+            await worker.call(lambda s: s.subscribe(wire, errand.kind == "subscribe"))
+    await worker.look_at_folders()

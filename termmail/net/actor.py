@@ -1,0 +1,152 @@
+"""One thread that owns one connection, and an asyncio face for it.
+
+Calls queue up by priority; an idle connection is woken by any call.  The connection is made when it is
+first needed, dropped when a call breaks it, and made anew by the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from termmail.model.errors import ConnectionLost, NetError, Refused, TermmailError
+from termmail.net.backend import Events
+from termmail.net.imap.session import ImapSession
+
+log = logging.getLogger("termmail.net")
+T = TypeVar("T")
+INTERACTIVE, NORMAL, BACKGROUND = 0, 5, 9
+_LAST = 99
+
+
+class Actor:
+    """See the module.  All methods belong to the event loop's thread, but for `abort`."""
+
+    def __init__(self, factory: Callable[[], ImapSession], name: str) -> None:
+        self.factory = factory
+        self.name = name
+        self.session: ImapSession | None = None
+        self._queue: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        self._idling = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> bool:
+        """Calls are queued behind the one that runs."""
+        return not self._queue.empty()
+
+    async def call(self, function: Callable[[ImapSession], T], priority: int = NORMAL) -> T:
+        """Run a function on the connection's thread; lower priorities first.  Raises what it raises."""
+        return await self._submit(function, priority)
+
+    async def idle(self, seconds: float) -> Events:
+        """IDLE until news, the time, or another call; then the news."""
+
+        def run(session: ImapSession) -> Events:
+            with self._lock:
+                self._idling = self._queue.empty()
+            try:
+                return session.idle(seconds if self._idling else 0.0)
+            finally:
+                with self._lock:
+                    self._idling = False
+
+        return await self._submit(run, _LAST)
+
+    async def _submit(self, function: Callable[[ImapSession], T], priority: int) -> T:
+        if self._closed:
+            raise ConnectionLost("the connection is closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=f"imap-{self.name}", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def finish(result: T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def job() -> None:
+            result: T | None = None
+            failure: BaseException | None = None
+            try:
+                result = function(self._connected())
+            except Refused as error:
+                failure = error
+            except TermmailError as error:
+                failure = error
+                self._drop()
+            except Exception as error:
+                log.exception("%s failed", self.name)
+                failure = ConnectionLost(
+                    f"an internal error ended the connection ({type(error).__name__}); see the log"
+                )
+                self._drop()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(finish, result, failure)
+
+        with self._lock:
+            self._queue.put((priority, next(self._order), job))
+            if self._idling and self.session is not None:
+                self.session.wake()
+        return await future
+
+    def _connected(self) -> ImapSession:
+        if self._closed:
+            raise ConnectionLost("the connection is closed")
+        if self.session is not None and self.session.wire.dead:
+            self._drop()
+        if self.session is None:
+            self.session = self.factory()
+        return self.session
+
+    def _drop(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            session.wire.close()
+
+    def _work(self) -> None:
+        while True:
+            _, _, job = self._queue.get()
+            if job is None:
+                break
+            job()
+        if self.session is not None:
+            with contextlib.suppress(NetError):
+                self.session.logout()
+            self.session = None
+
+    def abort(self) -> None:
+        """Break the connection now; the running call raises ConnectionLost."""
+        session = self.session
+        if session is not None:
+            session.abort()
+
+    async def close(self, seconds: float = 1.0) -> None:
+        """End the thread: politely if it is quick about it, else by breaking the connection."""
+        self._closed = True
+        if self._thread is None:
+            return
+        with self._lock:
+            self._queue.put((-1, next(self._order), None))
+            if self._idling and self.session is not None:
+                self.session.wake()
+        end = time.monotonic() + seconds
+        while self._thread.is_alive() and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        if self._thread.is_alive():
+            self.abort()

@@ -1,0 +1,37 @@
+"""What servers and their users call things: data, no code."""
+
+from __future__ import annotations
+
+from termmail.model.account import Role
+
+ROLE_ATTRIBUTES: dict[str, Role] = {
+    "\\all": Role.ALL, "\\allmail": Role.ALL, "\\archive": Role.ARCHIVE, "\\drafts": Role.DRAFTS, "\\flagged": Role.FLAGGED,
+    "\\starred": Role.FLAGGED, "\\junk": Role.JUNK, "\\spam": Role.JUNK, "\\sent": Role.SENT, "\\trash": Role.TRASH,
+    "\\inbox": Role.INBOX,
+}  # fmt: skip
+"""SPECIAL-USE (RFC 6154) and Gmail's XLIST, in lower case."""
+
+_WORDS: dict[Role, str] = {
+    Role.DRAFTS: "drafts|draft|entwürfe|brouillons|borradores|bozze|concepten|rascunhos|utkast|kladder|luonnokset|"
+    "wersje robocze|szkice|koncepty|черновики|чернетки|下書き|草稿|草稿箱|임시보관함|taslaklar",
+    Role.SENT: "sent|sent items|sent messages|sent mail|gesendet|gesendete objekte|gesendete elemente|envoyés|"
+    "éléments envoyés|messages envoyés|enviados|elementos enviados|inviata|posta inviata|verzonden|verzonden items|"
+    "itens enviados|skickat|sendt|sendte elementer|lähetetyt|wysłane|odeslané|отправленные|надіслані|送信済み|"
+    "送信済みメール|已发送|已傳送|보낸편지함|gönderilmiş",
+    Role.ARCHIVE: "archive|archives|archiv|archivo|archivio|archief|arquivo|arkiv|arkisto|archiwum|архив|архів|アーカイブ|"
+    "归档|보관함|arşiv",
+    Role.JUNK: "junk|spam|junk e-mail|junk email|junk mail|bulk mail|spamverdacht|unerwünscht|courrier indésirable|indésirables|"
+    "pourriel|correo no deseado|posta indesiderata|ongewenste e-mail|lixo eletrônico|skräppost|søppelpost|roskaposti|"
+    "wiadomości-śmieci|nevyžádaná pošta|спам|迷惑メール|垃圾邮件|垃圾箱|스팸메일함|önemsiz",
+    Role.TRASH: "trash|deleted|deleted items|deleted messages|bin|papierkorb|gelöscht|gelöschte objekte|gelöschte elemente|"
+    "corbeille|éléments supprimés|papelera|elementos eliminados|cestino|posta eliminata|prullenbak|verwijderde items|lixeira|"
+    "lixo|papperskorg|papirkurv|slettede elementer|roskakori|kosz|koš|корзина|удаленные|удалённые|кошик|ゴミ箱|已删除|"
+    "已删除邮件|휴지통|çöp",
+}  # fmt: skip
+NAMES: dict[str, Role] = {word: role for role, words in _WORDS.items() for word in words.split("|")}
+"""Last levels of folder names, case folded, for servers without SPECIAL-USE."""
+
+FILES_SENT_ITSELF: tuple[str, ...] = (
+    "gmail.com", "googlemail.com", "office365.com", "outlook.com", "hotmail.com", "icloud.com", "me.com", "mail.me.com",
+)  # fmt: skip
+"""Domains of outgoing servers that put the copy into Sent themselves (sync.md §5.15)."""

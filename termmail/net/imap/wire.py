@@ -1,0 +1,398 @@
+"""The bytes of IMAP: sending commands, reading responses, parsing FETCH as it streams in.
+
+Every command has a deadline over the whole of it, so that a server that drips a byte a second ends as
+one that is silent.  Literals and lines have limits before memory is spent on them (security.md S12).
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import logging
+import os
+import re
+import select
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from termmail.model.errors import ConnectionLost, ProtocolError
+from termmail.model.message import WIRE_FLAGS, Flag
+from termmail.net.backend import FlagsOf, Traffic
+from termmail.text import safe_line
+
+LINE_LIMIT = 16 << 20  # bytes; SEARCH of a million UIDs is 8 MB
+LITERAL_LIMIT = 128 << 20
+RESPONSE_LIMIT = 256 << 20
+SILENCE = 30.0  # seconds without a byte inside a command
+SET_LIMIT = 1000  # characters of a UID set (RFC 2683 §3.2.1.5)
+_CHUNK = 1 << 16
+
+log = logging.getLogger("termmail.imap")
+TRACE = bool(os.environ.get("TERMMAIL_TRACE"))
+
+_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}$")
+_UID = re.compile(rb"[( ]UID (\d{1,10})")
+_FLAGS = re.compile(rb"[( ]FLAGS \(([^()]*)\)")
+_DATE = re.compile(rb'INTERNALDATE "([^"]{10,40})"')
+_SIZE = re.compile(rb"RFC822\.SIZE (\d{1,15})")
+_MODSEQ = re.compile(rb"MODSEQ \((\d{1,20})\)")
+_HEADER = re.compile(rb"BODY\[HEADER(?:\.FIELDS[^\]]*)?\] ~?\{\d+\+?\}$")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[()]|[^\s()"]+')
+_ATTACHED = re.compile(rb'(?i)"attachment"|"application" "(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)')
+_MONTHS = {name: n for n, name in enumerate((b"jan feb mar apr may jun jul aug sep oct nov dec").split(), 1)}
+_BY_WIRE = {name.lower().encode(): flag for flag, name in WIRE_FLAGS.items()}
+
+
+@dataclass(slots=True)
+class Response:
+    """One response: text and literals by turns, beginning with text; without the line's end."""
+
+    parts: list[bytes]
+
+    @property
+    def line(self) -> bytes:
+        """The text up to the first literal."""
+        return self.parts[0]
+
+    def flat(self) -> bytes:
+        """All of it with literals put in as quoted strings, for responses that are small."""
+        out = [self.parts[0]]
+        for place in range(1, len(self.parts), 2):
+            head = _LITERAL.sub(b"", out.pop())
+            body = self.parts[place].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            out += [head + b'"' + body + b'"' + (self.parts[place + 1] if place + 1 < len(self.parts) else b"")]
+        return b"".join(out)
+
+
+class Wire:
+    """One connection's bytes, with deadlines and counters.  Not thread-safe, but for `wake` and `abort`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.traffic = Traffic()
+        self.buffer = bytearray()
+        self.start = 0  # of what is unread in the buffer
+        self.deadline = time.monotonic() + 60
+        self.inflate: zlib._Decompress | None = None
+        self.deflate: zlib._Compress | None = None
+        self.dead = False
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+
+    # -- life ------------------------------------------------------------------
+
+    def expect(self, seconds: float) -> None:
+        """A command begins: it has so long."""
+        self.deadline = time.monotonic() + seconds
+
+    def compress(self) -> None:
+        """Everything from here on is deflated, both ways (RFC 4978)."""
+        self.inflate = zlib.decompressobj(-15)
+        self.deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        rest = bytes(self.buffer[self.start :])
+        self.buffer, self.start = bytearray(self.inflate.decompress(rest) if rest else b""), 0
+
+    def abort(self) -> None:
+        """Break the connection; a thread that reads wakes with ConnectionLost."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.wake()
+
+    def wake(self) -> None:
+        """End `wait_readable` now."""
+        with contextlib.suppress(OSError):
+            os.write(self._wake_in, b"w")
+
+    def close(self) -> None:
+        """Close everything; safe to call twice."""
+        self.dead = True
+        with contextlib.suppress(OSError):
+            self.sock.close()
+        for descriptor in (self._wake_in, self._wake_out):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._wake_in = self._wake_out = -1
+
+    # -- writing ---------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Write all of it before the deadline.  Raises ConnectionLost."""
+        self.traffic.sent += len(data)
+        if self.deflate is not None:
+            data = self.deflate.compress(data) + self.deflate.flush(zlib.Z_SYNC_FLUSH)
+        view = memoryview(data)
+        try:
+            while view:
+                self.sock.settimeout(self._left())
+                view = view[self.sock.send(view[:_CHUNK]) :]
+        except (OSError, ValueError) as error:
+            raise self._lost(error) from error
+
+    # -- reading ---------------------------------------------------------------
+
+    def _left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._lost(TimeoutError())
+        return min(left, SILENCE)
+
+    def _lost(self, error: BaseException) -> ConnectionLost:
+        self.dead = True
+        if isinstance(error, TimeoutError):
+            return ConnectionLost("the server did not answer in time")
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return ConnectionLost(f"the connection broke: {safe_line(str(words), 200)}")
+
+    def _fill(self) -> None:
+        """Read some more.  Raises ConnectionLost."""
+        if self.start > 1 << 20 or self.start == len(self.buffer):
+            del self.buffer[: self.start]
+            self.start = 0
+        try:
+            self.sock.settimeout(self._left())
+            data = self.sock.recv(_CHUNK)
+        except (OSError, ValueError) as error:
+            raise self._lost(error) from error
+        if not data:
+            self.dead = True
+            raise ConnectionLost("the server closed the connection")
+        self.traffic.received += len(data)
+        self.deadline += len(data) * 60 / (5 << 20)  # a long answer may take as long as it flows
+        if self.inflate is not None:
+            try:
+                data = self.inflate.decompress(data)
+            except zlib.error as error:
+                raise ProtocolError("the server's compressed data is damaged") from error
+        self.buffer += data
+
+    def line(self) -> bytes:
+        """One line without its end (CR LF, or LF from careless servers).  Raises ConnectionLost, ProtocolError."""
+        seen = self.start
+        while (end := self.buffer.find(b"\n", seen)) < 0:
+            unread = len(self.buffer) - self.start
+            if unread > LINE_LIMIT:
+                raise ProtocolError("the server sent a line without end")
+            self._fill()
+            seen = self.start + unread
+        found = bytes(self.buffer[self.start : end - 1 if end > self.start and self.buffer[end - 1] == 13 else end])
+        self.start = end + 1
+        return found
+
+    def exactly(self, size: int) -> bytes:
+        """So many bytes."""
+        while len(self.buffer) - self.start < size:
+            self._fill()
+        found = bytes(self.buffer[self.start : self.start + size])
+        self.start += size
+        return found
+
+    def response(self, literal_limit: int = LITERAL_LIMIT) -> Response:
+        """One response with its literals.  Raises ConnectionLost, ProtocolError."""
+        parts = [self.line()]
+        total = 0
+        while match := _LITERAL.search(parts[-1]):
+            size = int(match[1])
+            total += size
+            if size > literal_limit or total > RESPONSE_LIMIT:
+                raise ProtocolError(f"the server wants to send {size:,} bytes at once")
+            parts.append(self.exactly(size))
+            parts.append(self.line())
+        if TRACE:
+            log.debug("< %s", safe_line(parts[0].decode("utf-8", "replace"), 300))
+        return Response(parts)
+
+    def pending(self) -> bool:
+        """Something has arrived that was not read yet, without asking the network."""
+        if self.start < len(self.buffer):
+            return True
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Wait for bytes, `wake` or the time; True if there are bytes.  Raises ConnectionLost."""
+        if self.pending():
+            return True
+        try:
+            descriptor = self.sock.fileno()
+            ready, _, _ = select.select([descriptor, self._wake_out], [], [], max(0.0, seconds))
+        except (OSError, ValueError) as error:
+            raise self._lost(error) from error
+        if self._wake_out in ready:
+            with contextlib.suppress(OSError):
+                os.read(self._wake_out, 4096)
+        return descriptor in ready
+
+
+# -- arguments --------------------------------------------------------------------------------
+
+
+def argument(value: bytes | str) -> bytes:
+    """A string as IMAP wants it: quoted, or as a literal marker `{n}` with its bytes behind a NUL.
+
+    Raises ProtocolError for controls: nothing that a sender wrote may end a command (security.md S5).
+    """
+    data = value.encode("utf-8") if isinstance(value, str) else value
+    if re.search(rb"[\x00-\x1f\x7f]", data):
+        raise ProtocolError("a value with control characters cannot be sent to the server")
+    return b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def uid_set(uids: Iterable[int]) -> bytes:
+    """UIDs as a set of ranges, whatever their order."""
+    out: list[bytes] = []
+    first = last = None
+    for uid in sorted(set(uids)):
+        if last is not None and uid == last + 1:
+            last = uid
+            continue
+        if first is not None:
+            out.append(b"%d" % first if first == last else b"%d:%d" % (first, last or 0))
+        first = last = uid
+    if first is not None:
+        out.append(b"%d" % first if first == last else b"%d:%d" % (first, last or 0))
+    return b",".join(out)
+
+
+def uid_sets(uids: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
+    """The same in sets of at most SET_LIMIT characters, each with the UIDs in it."""
+    ordered = sorted(set(uids))
+    start = 0
+    while start < len(ordered):
+        size = len(ordered) - start
+        while len(text := uid_set(ordered[start : start + size])) > SET_LIMIT:
+            size = max(1, min(size - 1, size * SET_LIMIT // len(text)))
+        yield text, ordered[start : start + size]
+        start += size
+
+
+def expand(text: bytes, limit: int = 1_000_000) -> list[int]:
+    """The numbers of a set in the order it names them.  Raises ProtocolError for sets over the limit."""
+    out: list[int] = []
+    for piece in text.split(b","):
+        first, _, last = piece.partition(b":")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ProtocolError("the server sent a malformed set of numbers")
+        low, high = int(first), int(last or first)
+        low, high = min(low, high), max(low, high)
+        if high - low + len(out) >= limit:
+            raise ProtocolError("the server sent a set of far too many numbers")
+        out.extend(range(low, high + 1))
+    return out
+
+
+def ranges(text: bytes) -> tuple[tuple[int, int], ...]:
+    """A set as (low, high) pairs, not expanded."""
+    out = []
+    for piece in text.split(b","):
+        first, _, last = piece.partition(b":")
+        if first.isdigit() and (not last or last.isdigit()):
+            low, high = int(first), int(last or first)
+            out.append((min(low, high), max(low, high)))
+    return tuple(out)
+
+
+# -- FETCH ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Fetched:
+    """One FETCH response, taken apart as far as anybody asks."""
+
+    uid: int  # 0: the server did not say
+    flags: FlagsOf | None
+    date: int
+    size: int
+    attachments: bool
+    header: bytes
+    body: bytes | None
+
+
+_flag_cache: dict[bytes, tuple[Flag, str]] = {}
+
+
+def flags(text: bytes) -> tuple[Flag, str]:
+    """Flags as the wire has them: those we know as bits, the others as keywords."""
+    found = _flag_cache.get(text)
+    if found is None:
+        bits, words = Flag(0), set()
+        for name in text.split():
+            bit = _BY_WIRE.get(name.lower())
+            if bit is not None:
+                bits |= bit
+            elif not name.startswith(b"\\"):
+                words.add(safe_line(name.decode("utf-8", "replace"), 100))
+        found = bits, " ".join(sorted(word for word in words if word and " " not in word))
+        if len(_flag_cache) > 4096:
+            _flag_cache.clear()
+        _flag_cache[text] = found
+    return found
+
+
+def internal_date(text: bytes) -> int:
+    """Seconds since the epoch of `17-Jul-1996 02:44:25 -0700` (RFC 3501 §9 date-time); 0 if malformed."""
+    try:
+        day, month, rest = text.strip().split(b"-", 2)
+        year, clock, zone = rest.split()
+        hour, minute, second = clock.split(b":")
+        seconds = calendar.timegm((int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second)))
+        offset = (int(zone[1:3]) * 60 + int(zone[3:5])) * 60
+        return max(0, seconds + offset if zone.startswith(b"-") else seconds - offset)
+    except (ValueError, KeyError, IndexError, OverflowError):
+        return 0
+
+
+def fetched(response: Response) -> Fetched:
+    """The attributes of a FETCH response, in whatever order they came.
+
+    What stands before BODYSTRUCTURE is the server's own; from there on a sender's strings may look
+    like attributes, so the rest is searched with its structure taken out.
+    """
+    text = response.parts[0]
+    header, body = b"", None
+    for place in range(1, len(response.parts), 2):
+        before = response.parts[place - 1]
+        if _HEADER.search(before):
+            header = response.parts[place]
+        elif re.search(rb"BODY\[\] ~?\{\d+\+?\}$", before):
+            body = response.parts[place]
+    structure = text.find(b"BODYSTRUCTURE (")
+    plain = text if structure < 0 else text[:structure]
+    if structure >= 0 or len(response.parts) > 1:
+        plain += b" " + _outside(response, max(structure, 0))
+    uid, size, date, modseq = (_first(pattern, plain) for pattern in (_UID, _SIZE, _DATE, _MODSEQ))
+    flag_match = _FLAGS.search(plain)
+    number = int(uid) if uid else 0
+    found = None
+    if flag_match:
+        bits, words = flags(flag_match[1])
+        found = FlagsOf(number, bits, words, int(modseq) if modseq else 0)
+    attachments = structure >= 0 and any(_ATTACHED.search(part) for part in response.parts[::2])
+    return Fetched(
+        number, found, internal_date(date) if date else 0, int(size) if size else 0, attachments, header, body
+    )
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> bytes:
+    match = pattern.search(text)
+    return match[1] if match else b""
+
+
+def _outside(response: Response, start: int) -> bytes:
+    """The text behind `start` that is neither a literal nor inside BODYSTRUCTURE."""
+    whole = b" ".join([response.parts[0][start:], *response.parts[2::2]])
+    if b"BODYSTRUCTURE (" not in whole:
+        return b" ".join(response.parts[2::2])
+    depth, inside, out = 0, False, []
+    for token in _TOKEN.findall(whole):
+        if token == b"BODYSTRUCTURE":
+            inside, depth = True, 0
+        elif inside:
+            depth += (token == b"(") - (token == b")")
+            inside = depth > 0
+        else:
+            out.append(token)
+    return b" ".join(out).replace(b"( ", b"(").replace(b" )", b")")

@@ -1,0 +1,248 @@
+"""Sending: one message over one SMTP connection, with its fate known at every byte.
+
+The caller commits each phase before it begins.  Nothing but the end of `terminator` can leave a message
+in doubt: before the final dot it was certainly not sent, after the reply its fate is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import aiosmtplib
+
+from termmail.model.account import Auth, Security, Server
+from termmail.model.errors import AuthRefused, ConnectionLost, NetError, Refused, TlsError, Unreachable
+from termmail.net import tls
+from termmail.text import SafeText, safe_line
+
+CONNECT, COMMAND, IDLE, FINAL = 15.0, 60.0, 60.0, 600.0  # seconds; FINAL: RFC 5321 §4.5.3.2.6
+_SLICE = 32 << 10
+_ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+
+
+class Outcome(StrEnum):
+    """What became of a message: only `uncertain` is in doubt, and only `temporary` may be tried again."""
+
+    ACCEPTED = "accepted"
+    PARTIAL = "partial"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """The outcome, the server's code and its words."""
+
+    outcome: Outcome
+    code: str = ""
+    words: SafeText = SafeText("")
+
+
+def _reply(code: int, message: str) -> tuple[str, SafeText]:
+    """(code with enhanced status, words) of a reply."""
+    words = safe_line(message.replace("\n", " "), 300)
+    enhanced = _ENHANCED.search(words)
+    return (f"{code} {enhanced[1]}" if enhanced else str(code)), words
+
+
+async def _connected(server: Server, secret: str) -> aiosmtplib.SMTP:
+    """Connect, protect, greet, log in.  Raises NetError; never sends a secret in the clear off this machine."""
+    tls.demand_protection(server)
+    where = f"{safe_line(server.host)}:{server.port}"
+    client = aiosmtplib.SMTP(
+        hostname=server.host, port=server.port, timeout=CONNECT, use_tls=server.security == Security.TLS,
+        start_tls=server.security == Security.STARTTLS,
+        tls_context=None if server.security == Security.NONE else tls.context(server), local_hostname="localhost",
+    )  # fmt: skip
+    try:
+        await client.connect()
+        if server.security == Security.NONE and not server.allow_cleartext:
+            peer = client.get_transport_info("peername")
+            if not peer or not tls.is_loopback(peer[0]):
+                raise TlsError(f"{where} is not on this machine: nothing is sent unencrypted")
+        if server.auth == Auth.OAUTH2:
+            raise AuthRefused("signing in by OAuth2 is not there yet", hint="use an app password")
+        if server.auth == Auth.PASSWORD:
+            await client.login(server.user, secret, timeout=COMMAND)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        client.close()
+        raise _explained(error, server, where) from error
+    except NetError:
+        client.close()
+        raise
+    return client
+
+
+def _explained(error: Exception, server: Server, where: str) -> NetError:
+    """An error of connecting in words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return tls.explained(cause, server)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        code, words = _reply(error.code, error.message)
+        if error.code // 100 == 4:
+            return Refused(f"the server cannot log anybody in now: {words}", code=code, temporary=True)
+        return AuthRefused(f"{where} refused user and password: {words}", hint="termmail account test says more")
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        code, words = _reply(error.code, error.message)
+        return Refused(f"{where} said {code}: {words}", code=code, temporary=error.code // 100 == 4)
+    if isinstance(error, aiosmtplib.SMTPConnectError | OSError) and not isinstance(error, TimeoutError):
+        return Unreachable(f"{where} cannot be reached: {safe_line(str(error), 200)}", hint="check host and port")
+    if isinstance(error, TimeoutError):
+        return Unreachable(f"{where} does not answer", hint="check host and port, and the network")
+    if "STARTTLS" in str(error) or "TLS" in str(error):
+        return TlsError(f"{where} does not offer STARTTLS", hint='security = "tls" and port 465 may work')
+    if "AUTH" in str(error) or "auth" in str(error):
+        return AuthRefused(f"{where} offers no way to log in: {safe_line(str(error), 200)}")
+    return ConnectionLost(f"{where}: {safe_line(str(error), 200)}")
+
+
+async def check(server: Server, secret: str) -> None:
+    """Connect, log in and leave.  Raises NetError."""
+    client = await _connected(server, secret)
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit(timeout=5)
+    client.close()
+
+
+async def send(
+    server: Server,
+    secret: str,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    raw: bytes,
+    on_phase: Callable[[str], None],
+    on_progress: Callable[[int], None],
+    on_recipient: Callable[[str, str, str, str], None],
+    partial: bool = False,
+) -> SendResult:
+    """Send finished bytes (CRLF); what became of them.
+
+    `on_phase` is called with connect, envelope, data and terminator before each begins;
+    `on_recipient` with (address, ok | temp | perm, code, words).  Unless `partial`, one refused recipient
+    stops the message for all, so that nothing is sent twice later.  Raises NetError only before `data`.
+    """
+    on_phase("connect")
+    client = await _connected(server, secret)
+    try:
+        on_phase("envelope")
+        stopped = await _envelope(client, sender, recipients, raw, on_recipient, partial=partial)
+        if stopped is not None and stopped.outcome != Outcome.PARTIAL:
+            return stopped
+        result = await _data(client, raw, on_phase, on_progress)
+        if result.outcome == Outcome.ACCEPTED and stopped is not None:
+            return SendResult(Outcome.PARTIAL, stopped.code, stopped.words)
+        return result
+    finally:
+        if client.is_connected:
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=5)
+        client.close()
+
+
+async def _envelope(
+    client: aiosmtplib.SMTP,
+    sender: str,
+    recipients: Sequence[str],
+    raw: bytes,
+    on_recipient: Callable[[str, str, str, str], None],
+    *,
+    partial: bool,
+) -> SendResult | None:
+    """MAIL and RCPT; None if all is well, PARTIAL if some recipients were refused and that is accepted."""
+    options: list[str] = []
+    if client.supports_extension("size"):
+        limit = re.search(r"\d+", client.esmtp_extensions.get("size", ""))
+        if limit and 0 < int(limit[0]) < len(raw):
+            words = f"the message has {len(raw):,} bytes, the server takes {int(limit[0]):,}"
+            return SendResult(Outcome.PERMANENT, "552 5.3.4", SafeText(words))
+        options.append(f"SIZE={len(raw)}")
+    if not raw.isascii() and client.supports_extension("8bitmime"):
+        options.append("BODY=8BITMIME")
+    if any(not address.isascii() for address in (sender, *recipients)):
+        if not client.supports_extension("smtputf8"):
+            words = "an address is not plain ASCII, and the server takes no such addresses (SMTPUTF8)"
+            return SendResult(Outcome.PERMANENT, "553 5.6.7", SafeText(words))
+        options.append("SMTPUTF8")
+    try:
+        await client.mail(sender, options=options, encoding="utf-8", timeout=COMMAND)
+    except aiosmtplib.SMTPResponseException as error:
+        code, words = _reply(error.code, error.message)
+        return SendResult(_kind(error.code), code, words)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+    refused: list[SendResult] = []
+    for address in recipients:
+        try:
+            await client.rcpt(address, encoding="utf-8", timeout=COMMAND)
+            on_recipient(address, "ok", "", "")
+        except aiosmtplib.SMTPResponseException as error:
+            code, words = _reply(error.code, error.message)
+            kind = _kind(error.code)
+            on_recipient(address, "temp" if kind == Outcome.TEMPORARY else "perm", code, words)
+            refused.append(SendResult(kind, code, safe_line(f"{address}: {words}", 300)))
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+    if not refused:
+        return None
+    if partial and len(refused) < len(recipients):
+        return SendResult(Outcome.PARTIAL, refused[0].code, refused[0].words)
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await client.rset(timeout=5)
+    for address in recipients:  # those that were accepted have not got it either
+        if all(not result.words.startswith(f"{safe_line(address)}: ") for result in refused):
+            on_recipient(address, "pending", "", "")
+    permanent = [result for result in refused if result.outcome == Outcome.PERMANENT]
+    return (permanent or refused)[0]
+
+
+def _kind(code: int) -> Outcome:
+    return Outcome.TEMPORARY if code // 100 == 4 or code < 0 else Outcome.PERMANENT
+
+
+async def _data(
+    client: aiosmtplib.SMTP, raw: bytes, on_phase: Callable[[str], None], on_progress: Callable[[int], None]
+) -> SendResult:
+    """DATA by hand: aiosmtplib's own knows neither progress nor which side of the final dot it is on."""
+    on_phase("data")
+    protocol = client.protocol
+    try:
+        if protocol is None:
+            return SendResult(Outcome.TEMPORARY, "", SafeText("the connection broke"))
+        start = await client.execute_command(b"DATA", timeout=COMMAND)
+        if start.code != 354:
+            code, words = _reply(start.code, start.message)
+            return SendResult(_kind(start.code), code, words)
+        stuffed = re.sub(rb"(?m)^\.", b"..", raw)
+        if not stuffed.endswith(b"\r\n"):
+            stuffed += b"\r\n"
+        for begin in range(0, len(stuffed), _SLICE):
+            protocol.write(stuffed[begin : begin + _SLICE])
+            await asyncio.wait_for(protocol._drain_helper(), IDLE)
+            on_progress(min(begin + _SLICE, len(raw)))
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+    on_phase("terminator")
+    try:
+        protocol._response_pending = True
+        protocol.write(b".\r\n")
+        answer = await protocol.read_response(timeout=FINAL)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        doubt = (
+            f"the server did not say whether it took the message ({safe_line(str(error) or type(error).__name__, 150)})"
+        )
+        return SendResult(Outcome.UNCERTAIN, "", safe_line(doubt))
+    code, words = _reply(answer.code, answer.message)
+    if answer.code // 100 == 2:
+        return SendResult(Outcome.ACCEPTED, code, words)
+    return SendResult(_kind(answer.code), code, words)
