@@ -32,7 +32,6 @@ class AccountManager:
         self.again = again
         self.folders_open = folders_open
         self.headers_only = headers_only
-        self.headers_only_newest = False
         self.workers: dict[str, Worker] = {}
         self._secrets: dict[str, str] = {}
 

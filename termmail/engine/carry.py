@@ -14,6 +14,7 @@ from termmail.model.errors import NotFound, Refused
 from termmail.model.message import Flag, FolderId, PlacementId
 from termmail.net.imap.session import encode_name
 from termmail.store.intents import Batch, Errand, Flight
+from termmail.store.mail import FolderState
 from termmail.text import safe_line
 
 if TYPE_CHECKING:
@@ -191,10 +192,22 @@ async def _find_copies(worker: Worker, flight: Flight) -> dict[int, int]:
     for place in worker.store.mail.places([placement for placement, _ in flight.items]):
         mid = place.mid
         if mid and place.uid is not None:
-            copies = await worker.call(lambda s, mid=mid: s.find_message_id(mid, flight.dest_uidnext))
+            copies = await _find(worker, mid, flight.dest_uidnext)
             if copies:
                 found[place.uid] = copies[-1]
     return found
+
+
+async def _find(worker: Worker, mid: str, from_uid: int) -> list[int]:
+    return await worker.call(lambda s: s.find_message_id(mid, from_uid))
+
+
+async def _reselect(worker: Worker, wire: bytes) -> None:
+    await worker.call(lambda s: s.reselect(wire))
+
+
+async def _copy_uids(worker: Worker, target: FolderState, uids: list[int]) -> None:
+    await worker.with_create(target, lambda s: s.copy(uids, target.wire))
 
 
 # -- errands ----------------------------------------------------------------------------------------
@@ -235,14 +248,14 @@ async def _copy(worker: Worker, errand: Errand) -> None:
         missing = []
         for place in places:
             mid = place.mid
-            if not (mid and await worker.call(lambda s, mid=mid: s.find_message_id(mid, uidnext))):
+            if not (mid and await _find(worker, mid, uidnext)):
                 missing.append(place)
         places = missing
     for folder_id in dict.fromkeys(place.folder_id for place in places):
         source = worker.store.mail.folder_state(folder_id)
         uids = [place.uid for place in places if place.folder_id == folder_id and place.uid is not None]
-        await worker.call(lambda s, source=source: s.reselect(source.wire))
-        await worker.with_create(target, lambda s, uids=uids: s.copy(uids, wire))
+        await _reselect(worker, source.wire)
+        await _copy_uids(worker, target, uids)
     worker.dirty[target.id] = True
 
 

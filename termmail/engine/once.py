@@ -87,9 +87,8 @@ async def _here(
                 break
         for name, worker in manager.workers.items():
             for folder, new, changed, vanished, took in worker.refreshed:
-                found.folders.append(
-                    {"account": name, "folder": folder, "new": new, "changed": changed, "vanished": vanished, "seconds": round(took, 3)}
-                )
+                line = {"account": name, "folder": folder, "new": new, "changed": changed, "vanished": vanished}
+                found.folders.append(line | {"seconds": round(took, 3)})
             if worker.state not in (AccountState.ONLINE, AccountState.SYNCING):
                 found.errors.append(_why(store, name))
     finally:

@@ -83,7 +83,11 @@ class Engine:
                 lonely = now if not self.attached else lonely
                 continue
             linger = self.loaded.settings.engine.linger
-            if linger is not None and now - lonely >= linger and (not self.manager.busy() or now - lonely > linger + STUCK):
+            if (
+                linger is not None
+                and now - lonely >= linger
+                and (not self.manager.busy() or now - lonely > linger + STUCK)
+            ):
                 self.leaving.set()
 
     async def handle(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -156,5 +160,3 @@ def run(paths: Paths, *, attached: bool) -> int:
 
 async def _main(paths: Paths, *, attached: bool) -> None:
     await Engine(paths, attached=attached).run()
-
-

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("termmail.engine")
 T = TypeVar("T")
+Ask = Callable[[ImapSession, Callable[[list[Header]], None]], None]
 
 POLL_OPEN, POLL_ALL, FLAGS_ALL = 30.0, 120.0, 600.0  # seconds
 IDLE_SECONDS = 280.0  # AOL ends IDLE at 300 (sync.md §5.6)
@@ -295,7 +296,13 @@ class Worker:
         if self.state != AccountState.ONLINE:
             self.state = AccountState.ONLINE
         self.store.mail.set_account(
-            self.id, state=AccountState.ONLINE, folder=SafeText(""), done=0, total=0, error=SafeText(""), last_sync=time.time()
+            self.id,
+            state=AccountState.ONLINE,
+            folder=SafeText(""),
+            done=0,
+            total=0,
+            error=SafeText(""),
+            last_sync=time.time(),
         )
         self.store.mail.prune()
         self.news(accounts=True)
@@ -380,7 +387,10 @@ class Worker:
         state = self.store.mail.folder_state(folder_id)
         selected = await self.call(lambda s: s.reselect(state.wire))
         self._say_syncing(state)
-        due = began - self._flags_at.get(folder_id, -FLAGS_ALL) >= FLAGS_ALL or self.manager.open_folder(self.id) == folder_id
+        due = (
+            began - self._flags_at.get(folder_id, -FLAGS_ALL) >= FLAGS_ALL
+            or self.manager.open_folder(self.id) == folder_id
+        )
         newest = self.store.mail.newest_placement()
         changed = vanished = 0
         for step in sync.plan(state, selected, flags_due=due):
@@ -440,7 +450,10 @@ class Worker:
             except TermmailError as error:
                 self._sink_error = error
 
-        return lambda batch: loop.call_soon_threadsafe(store, batch) and None
+        def hand_over(batch: list[Header]) -> None:
+            loop.call_soon_threadsafe(store, batch)
+
+        return hand_over
 
     def _store(self, folder_id: FolderId, batch: list[Header]) -> None:
         rows = [
@@ -452,7 +465,7 @@ class Worker:
         self.store.mail.add_messages(folder_id, rows)
         self.news(folders=[folder_id], accounts=True)
 
-    async def _headers(self, folder_id: FolderId, ask: Callable[[ImapSession, Callable[[list[Header]], None]], None]) -> list[int]:
+    async def _headers(self, folder_id: FolderId, ask: Ask) -> list[int]:
         """Run a header fetch into the store; the UIDs that came."""
         seen: list[int] = []
         inner = self._sink(folder_id)
@@ -514,7 +527,7 @@ class Worker:
             f for f in self.store.mail.folders(self.id)
             if f.selectable and not f.complete and f.srv_total > 0 and self.store.mail.folder_state(f.id).lo > 1
         ]  # fmt: skip
-        if not waiting or self.manager.headers_only_newest:
+        if not waiting:
             return False
         folder = min(waiting, key=lambda f: (f.id != open_id, _ORDER[f.role], f.path))
         state = self.store.mail.folder_state(folder.id)
@@ -570,6 +583,3 @@ class Worker:
             if self.poke.is_set():
                 break
         return True
-
-
-

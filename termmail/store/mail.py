@@ -34,6 +34,7 @@ PENDING_MOVE = 1 << 16
 PENDING_DELETE = 1 << 17
 PENDING_KEYWORDS = 1 << 18
 
+SORT_SHIFT = 20  # a sort key is seconds << SORT_SHIFT | low bits of the UID, so that equal seconds keep the UIDs' order
 TOUCHED_KEPT = 20_000
 SQL_LIST = 500  # ids in one IN (…)
 _ROLE_ORDER = {role.value: n for n, role in enumerate(Role)}
@@ -469,7 +470,7 @@ class MailStore:
             "keywords, sort) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 message_id, folder_id, new.uid, new.flags, new.keywords, new.modseq, folder_id, new.flags,
-                new.keywords, new.internal_date or new.summary.date,
+                new.keywords, sort_key(new.internal_date or new.summary.date, new.uid),
             ),
         )  # fmt: skip
         return PlacementId(cursor.lastrowid or 0)
@@ -571,7 +572,7 @@ class MailStore:
         for part in chunks(ids):
             for row in self.db.all(f"{_ROW} WHERE p.id IN ({marks(part)})", part):
                 found[row[0]] = Row(
-                    row[0], row[1], row[2] or FolderId(0), row[3], Flag(row[4]),
+                    row[0], row[1], row[2] or FolderId(0), row[3] >> SORT_SHIFT, Flag(row[4]),
                     tuple(map(SafeText, row[5].split())), Address(SafeText(row[6]), SafeText(row[7])),
                     SafeText(row[8]), SafeText(row[9]), row[10], bool(row[11]), row[12], bool(row[13]),
                 )  # fmt: skip
@@ -726,6 +727,11 @@ class MailStore:
         """The id of the last notice so far."""
         row = self.db.one("SELECT seq FROM sqlite_sequence WHERE name = 'notice'")
         return int(row[0]) if row else 0
+
+
+def sort_key(seconds: int, uid: int = 0) -> int:
+    """The order of lists: by time, then by UID."""
+    return seconds << SORT_SHIFT | uid & ((1 << SORT_SHIFT) - 1)
 
 
 def recipients_json(summary: Summary) -> str:

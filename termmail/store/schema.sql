@@ -85,7 +85,7 @@ CREATE TABLE placement (                            -- this message is in that f
     flags       INTEGER NOT NULL DEFAULT 0,
     keywords    TEXT    NOT NULL DEFAULT '',
     pending     INTEGER NOT NULL DEFAULT 0,         -- Pending bits: see store/intents.py
-    sort        INTEGER NOT NULL DEFAULT 0          -- INTERNALDATE, else Date: the order of the list
+    sort        INTEGER NOT NULL DEFAULT 0          -- INTERNALDATE (else Date) in seconds << 20 | low bits of the UID: the order of the list
 ) STRICT;
 CREATE UNIQUE INDEX placement_uid ON placement (folder_id, uid);
 CREATE INDEX placement_view ON placement (view_id, sort DESC, id DESC);

@@ -17,6 +17,7 @@ from typing import Any
 from termmail.model.errors import UsageError
 from termmail.model.message import AccountId, Flag, FolderId, PlacementId
 from termmail.store.db import Database
+from termmail.store.mail import sort_key
 from termmail.text import safe_line
 
 Clause = tuple[str, list[Any]]
@@ -105,11 +106,11 @@ _FIELDS: dict[str, Callable[[str], Clause]] = {
     "account": _account,
     "label": _label,
     "id": _id,
-    "before": lambda v: ("p.sort < ?", [_day("before", v)]),
-    "after": lambda v: ("p.sort >= ?", [_day("after", v)]),
-    "on": lambda v: ("p.sort >= ? AND p.sort < ?", [_day("on", v), _day("on", v) + 86400]),
-    "older": lambda v: ("p.sort < ?", [_span("older", v)]),
-    "newer": lambda v: ("p.sort >= ?", [_span("newer", v)]),
+    "before": lambda v: ("p.sort < ?", [sort_key(_day("before", v))]),
+    "after": lambda v: ("p.sort >= ?", [sort_key(_day("after", v))]),
+    "on": lambda v: ("p.sort >= ? AND p.sort < ?", [sort_key(_day("on", v)), sort_key(_day("on", v) + 86400)]),
+    "older": lambda v: ("p.sort < ?", [sort_key(_span("older", v))]),
+    "newer": lambda v: ("p.sort >= ?", [sort_key(_span("newer", v))]),
     "larger": lambda v: ("m.size > ?", [_bytes("larger", v)]),
     "smaller": lambda v: ("m.size < ?", [_bytes("smaller", v)]),
 }
