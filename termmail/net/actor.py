@@ -64,11 +64,6 @@ class Actor:
         return await self._submit(run, _LAST)
 
     async def _submit(self, function: Callable[[ImapSession], T], priority: int) -> T:
-        if self._closed:
-            raise ConnectionLost("the connection is closed")
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"imap-{self.name}", daemon=True)
-            self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -83,6 +78,8 @@ class Actor:
         def job() -> None:
             result: T | None = None
             failure: BaseException | None = None
+            if future.cancelled():
+                return
             try:
                 result = function(self._connected())
             except Refused as error:
@@ -100,6 +97,11 @@ class Actor:
                 loop.call_soon_threadsafe(finish, result, failure)
 
         with self._lock:
+            if self._closed:
+                raise ConnectionLost("the connection is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=f"imap-{self.name}", daemon=True)
+                self._thread.start()
             self._queue.put((priority, next(self._order), job))
             if self._idling and self.session is not None:
                 self.session.wake()
@@ -111,7 +113,11 @@ class Actor:
         if self.session is not None and self.session.wire.dead:
             self._drop()
         if self.session is None:
-            self.session = self.factory()
+            session = self.factory()
+            if self._closed:  # while it was being made
+                session.wire.close()
+                raise ConnectionLost("the connection is closed")
+            self.session = session
         return self.session
 
     def _drop(self) -> None:
@@ -120,15 +126,16 @@ class Actor:
             session.wire.close()
 
     def _work(self) -> None:
-        while True:
-            _, _, job = self._queue.get()
-            if job is None:
-                break
+        while (job := self._queue.get()[2]) is not None:
             job()
-        if self.session is not None:
+        session, self.session = self.session, None
+        if session is not None:
             with contextlib.suppress(NetError):
-                self.session.logout()
-            self.session = None
+                session.logout()
+        with contextlib.suppress(queue.Empty):  # whoever still waits is told that it is closed
+            while True:
+                if (job := self._queue.get_nowait()[2]) is not None:
+                    job()
 
     def abort(self) -> None:
         """Break the connection now; the running call raises ConnectionLost."""
@@ -141,7 +148,7 @@ class Actor:
         self._closed = True
         if self._thread is None:
             return
-        with self._lock:
+        with self._lock:  # no call is put behind the end
             self._queue.put((-1, next(self._order), None))
             if self._idling and self.session is not None:
                 self.session.wake()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,10 +64,9 @@ async def _connected(server: Server, secret: str) -> aiosmtplib.SMTP:
     )  # fmt: skip
     try:
         await client.connect()
-        if server.security == Security.NONE and not server.allow_cleartext:
+        if server.security == Security.NONE:
             peer = client.get_transport_info("peername")
-            if not peer or not tls.is_loopback(peer[0]):
-                raise TlsError(f"{where} is not on this machine: nothing is sent unencrypted")
+            tls.demand_loopback(server, peer[0] if peer else "")
         if server.auth == Auth.OAUTH2:
             raise AuthRefused("signing in by OAuth2 is not there yet", hint="use an app password")
         if server.auth == Auth.PASSWORD:
@@ -82,11 +82,9 @@ async def _connected(server: Server, secret: str) -> aiosmtplib.SMTP:
 
 def _explained(error: Exception, server: Server, where: str) -> NetError:
     """An error of connecting in words."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return tls.explained(cause, server)
-        cause = cause.__cause__ or cause.__context__
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         code, words = _reply(error.code, error.message)
         if error.code // 100 == 4:
@@ -95,15 +93,37 @@ def _explained(error: Exception, server: Server, where: str) -> NetError:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         code, words = _reply(error.code, error.message)
         return Refused(f"{where} said {code}: {words}", code=code, temporary=error.code // 100 == 4)
-    if isinstance(error, aiosmtplib.SMTPConnectError | OSError) and not isinstance(error, TimeoutError):
-        return Unreachable(f"{where} cannot be reached: {safe_line(str(error), 200)}", hint="check host and port")
     if isinstance(error, TimeoutError):
         return Unreachable(f"{where} does not answer", hint="check host and port, and the network")
-    if "STARTTLS" in str(error) or "TLS" in str(error):
+    if isinstance(error, aiosmtplib.SMTPConnectError | OSError):
+        return _unreached(error, server, where)
+    if "auth" in str(error).lower():
+        return AuthRefused(
+            f"{where} offers no way to log in that termmail knows", hint='auth = "none" if it wants none'
+        )
+    if "TLS" in str(error):
         return TlsError(f"{where} does not offer STARTTLS", hint='security = "tls" and port 465 may work')
-    if "AUTH" in str(error) or "auth" in str(error):
-        return AuthRefused(f"{where} offers no way to log in: {safe_line(str(error), 200)}")
     return ConnectionLost(f"{where}: {safe_line(str(error), 200)}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those it came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _unreached(error: Exception, server: Server, where: str) -> Unreachable:
+    """The same words as for IMAP."""
+    for cause in _causes(error):
+        if isinstance(cause, ConnectionRefusedError):
+            return Unreachable(f"{where} refuses connections", hint="check host and port")
+        if isinstance(cause, socket.gaierror):
+            return Unreachable(
+                f"the name {safe_line(server.host)} cannot be resolved", hint="check host, and the network"
+            )
+    return Unreachable(f"{where} cannot be reached: {safe_line(str(error), 200)}", hint="check host and port")
 
 
 async def check(server: Server, secret: str) -> None:
@@ -126,28 +146,34 @@ async def send(
     on_recipient: Callable[[str, str, str, str], None],
     partial: bool = False,
 ) -> SendResult:
-    """Send finished bytes (CRLF); what became of them.
+    """Send finished bytes (lines end in CRLF); what became of them.
 
     `on_phase` is called with connect, envelope, data and terminator before each begins;
-    `on_recipient` with (address, ok | temp | perm, code, words).  Unless `partial`, one refused recipient
-    stops the message for all, so that nothing is sent twice later.  Raises NetError only before `data`.
+    `on_recipient` with (address, ok | temp | perm | pending, code, words): pending takes an `ok` back, when the
+    message went to nobody.  Unless `partial`, one refused recipient stops the message for all, so that nothing
+    is sent twice later.  Raises NetError only before `data`; what a callback raises ends the connection
+    without the final dot.
     """
+    if re.search(rb"\r(?!\n)|(?<!\r)\n", raw):  # what a server may take for a line of its own (SMTP smuggling)
+        return SendResult(Outcome.PERMANENT, "", SafeText("the message holds line ends that are not CR LF"))
     on_phase("connect")
     client = await _connected(server, secret)
+    accepted: list[str] = []
     try:
         on_phase("envelope")
-        stopped = await _envelope(client, sender, recipients, raw, on_recipient, partial=partial)
-        if stopped is not None and stopped.outcome != Outcome.PARTIAL:
-            return stopped
-        result = await _data(client, raw, on_phase, on_progress)
-        if result.outcome == Outcome.ACCEPTED and stopped is not None:
-            return SendResult(Outcome.PARTIAL, stopped.code, stopped.words)
-        return result
+        stopped = await _envelope(client, sender, recipients, raw, on_recipient, accepted, partial=partial)
+        result = stopped
+        if stopped is None or stopped.outcome == Outcome.PARTIAL:
+            result = await _data(client, raw, on_phase, on_progress)
+            if result.outcome == Outcome.ACCEPTED and stopped is not None:
+                result = stopped
+        assert result is not None
     finally:
-        if client.is_connected:
-            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit(timeout=5)
         client.close()
+    if result.outcome in (Outcome.TEMPORARY, Outcome.PERMANENT):
+        for address in accepted:
+            on_recipient(address, "pending", "", "")
+    return result
 
 
 async def _envelope(
@@ -156,10 +182,14 @@ async def _envelope(
     recipients: Sequence[str],
     raw: bytes,
     on_recipient: Callable[[str, str, str, str], None],
+    accepted: list[str],
     *,
     partial: bool,
 ) -> SendResult | None:
-    """MAIL and RCPT; None if all is well, PARTIAL if some recipients were refused and that is accepted."""
+    """MAIL and RCPT; None if all is well, PARTIAL if some recipients were refused and that is accepted.
+
+    Those that the server took are added to `accepted`.
+    """
     options: list[str] = []
     if client.supports_extension("size"):
         limit = re.search(r"\d+", client.esmtp_extensions.get("size", ""))
@@ -180,11 +210,12 @@ async def _envelope(
         code, words = _reply(error.code, error.message)
         return SendResult(_kind(error.code), code, words)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+        return _broken(error)
     refused: list[SendResult] = []
     for address in recipients:
         try:
             await client.rcpt(address, encoding="utf-8", timeout=COMMAND)
+            accepted.append(address)
             on_recipient(address, "ok", "", "")
         except aiosmtplib.SMTPResponseException as error:
             code, words = _reply(error.code, error.message)
@@ -192,22 +223,23 @@ async def _envelope(
             on_recipient(address, "temp" if kind == Outcome.TEMPORARY else "perm", code, words)
             refused.append(SendResult(kind, code, safe_line(f"{address}: {words}", 300)))
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+            return _broken(error)
     if not refused:
         return None
     if partial and len(refused) < len(recipients):
         return SendResult(Outcome.PARTIAL, refused[0].code, refused[0].words)
-    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-        await client.rset(timeout=5)
-    for address in recipients:  # those that were accepted have not got it either
-        if all(not result.words.startswith(f"{safe_line(address)}: ") for result in refused):
-            on_recipient(address, "pending", "", "")
     permanent = [result for result in refused if result.outcome == Outcome.PERMANENT]
     return (permanent or refused)[0]
 
 
 def _kind(code: int) -> Outcome:
     return Outcome.TEMPORARY if code // 100 == 4 or code < 0 else Outcome.PERMANENT
+
+
+def _broken(error: Exception) -> SendResult:
+    """It ended before the final dot: later, unless the addresses can never be sent (ValueError)."""
+    kind = Outcome.PERMANENT if isinstance(error, ValueError) else Outcome.TEMPORARY
+    return SendResult(kind, "", safe_line(str(error) or "the server did not answer in time", 200))
 
 
 async def _data(
@@ -230,8 +262,8 @@ async def _data(
             protocol.write(stuffed[begin : begin + _SLICE])
             await asyncio.wait_for(protocol._drain_helper(), IDLE)
             on_progress(min(begin + _SLICE, len(raw)))
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        return SendResult(Outcome.TEMPORARY, "", safe_line(str(error) or "the connection broke", 200))
+    except (aiosmtplib.SMTPException, OSError) as error:
+        return _broken(error)
     on_phase("terminator")
     try:
         protocol._response_pending = True
@@ -243,6 +275,10 @@ async def _data(
         )
         return SendResult(Outcome.UNCERTAIN, "", safe_line(doubt))
     code, words = _reply(answer.code, answer.message)
-    if answer.code // 100 == 2:
-        return SendResult(Outcome.ACCEPTED, code, words)
-    return SendResult(_kind(answer.code), code, words)
+    if answer.code // 100 in (4, 5):
+        return SendResult(_kind(answer.code), code, words)
+    if answer.code // 100 != 2:
+        return SendResult(Outcome.UNCERTAIN, code, safe_line(f"the server's answer means nothing: {words}", 300))
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        protocol.write(b"QUIT\r\n")  # its answer does not matter any more
+    return SendResult(Outcome.ACCEPTED, code, words)

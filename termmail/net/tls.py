@@ -29,9 +29,11 @@ def is_loopback(host: str) -> bool:
     if host.lower() in ("localhost", "localhost.localdomain", "ip6-localhost"):
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def demand_protection(server: Server) -> None:
@@ -43,17 +45,25 @@ def demand_protection(server: Server) -> None:
         )
 
 
+def demand_loopback(server: Server, peer: str) -> None:
+    """The same when the connection stands and `peer` is known: names may lie.  Raises TlsError."""
+    if not (is_loopback(peer) or server.allow_cleartext):
+        raise TlsError(f"{safe_line(server.host)} is not on this machine: nothing is sent unencrypted")
+
+
 def explained(error: ssl.SSLError, server: Server) -> TlsError:
     """What went wrong with TLS, and what can be done."""
     host = safe_line(server.host)
     if isinstance(error, ssl.SSLCertVerificationError):
         words = safe_line(error.verify_message, 200)
         hints = {
+            9: "the certificate is not valid yet; check this machine's clock",
             10: "the certificate has expired; check this machine's clock, else ask who runs the server",
             18: "the certificate is self-signed; name it with ca-file if it is yours",
             19: "its authority is not known here; name it with ca-file if it is yours",
             20: "its authority is not known here; name it with ca-file if it is yours",
             62: "the name in the settings is not the one in the certificate; check host",
+            64: "the address in the settings is not the one in the certificate; use the server's name as host",
         }
         return TlsError(f"the certificate of {host} was refused: {words}", hint=hints.get(error.verify_code, ""))
     if error.reason == "WRONG_VERSION_NUMBER":

@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from imapclient import imap_utf7
 
@@ -33,6 +34,10 @@ log = logging.getLogger("termmail.imap")
 CONNECT, LOGIN, SELECT, COMMAND, FETCH, DONE = 15.0, 30.0, 60.0, 60.0, 60.0, 15.0  # seconds
 FIELDS = b"DATE FROM SENDER REPLY-TO TO CC SUBJECT MESSAGE-ID IN-REPLY-TO REFERENCES"
 BATCHES = (20, 50, 200)  # how many headers are handed over at a time, growing
+MODSEQ = 2**63 - 1  # the largest there is (RFC 7162 §3.1.1)
+RESPONSES = 2_000_000  # untagged responses to one command
+ANSWER_LIMIT = 64 << 20  # bytes kept of one answer
+EVENTS_LIMIT = 10_000  # flags and ranges kept between two looks; beyond it the folder is looked at as a whole
 _TAGGED = re.compile(rb"([A-Z]\d+) (OK|NO|BAD|PREAUTH|BYE)\b ?(.*)", re.I | re.S)
 _UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z0-9.-]+) ?")
 _CODE = re.compile(rb"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\] ?")
@@ -101,7 +106,7 @@ def _open(server: Server) -> wire.Wire:
         raise Unreachable(
             f"the name {safe_line(server.host)} cannot be resolved", hint="check host, and the network"
         ) from error
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
         raise Unreachable(f"{where} cannot be reached: {safe_line(str(words), 200)}") from error
     return wire.Wire(sock)
@@ -122,7 +127,7 @@ class ImapSession:
         self._vanished: list[tuple[int, int]] = []
         self._flags: list[FlagsOf] = []
         self._alert = SafeText("")
-        self._uids_of_fetch = False
+        self._tagged = b""  # what stood behind OK, NO or BAD
 
     @property
     def traffic(self) -> Traffic:
@@ -138,18 +143,25 @@ class ImapSession:
             log.debug("> %s", shown or safe_line((name + b" " + rest).decode("utf-8", "replace"), 300))
         self.traffic.round_trips += 1
         self.traffic.commands = [*self.traffic.commands[-199:], name.decode("ascii")]
-        self.wire.send(tag + b" " + name + (b" " + rest if rest else b"") + b"\r\n")
+        *first, last = wire.flights(
+            tag + b" " + name + (b" " + rest if rest else b""), plus="LITERAL+" in self.capabilities
+        )
+        for piece in first:
+            self.wire.send(piece)
+            self._continuation(tag)
+        self.wire.send(last)
         return tag
 
     def _answers(self, tag: bytes, *, literal_limit: int = wire.LITERAL_LIMIT) -> Iterator[wire.Response]:
         """Untagged responses until the tagged one.  Raises Refused for NO and BAD, and NetError."""
         count = 0
+        self._tagged = b""
         while True:
             response = self.wire.response(literal_limit)
             line = response.line
             if line.startswith(b"* "):
                 count += 1
-                if count > 2_000_000:
+                if count > RESPONSES:
                     raise ProtocolError("the server does not come to an end")
                 if line[2:5].upper() == b"BYE":
                     raise self._bye(line)
@@ -189,7 +201,15 @@ class ImapSession:
         """A command and the untagged responses that are not events."""
         self.wire.expect(seconds)
         tag = self._begin(name, rest, shown=shown)
-        return [response for response in self._answers(tag) if not self._event(response)]
+        kept: list[wire.Response] = []
+        size = 0
+        for response in self._answers(tag):
+            if not self._event(response):
+                kept.append(response)
+                size += 100 + sum(map(len, response.parts))
+                if size > ANSWER_LIMIT:
+                    raise ProtocolError("the server does not come to an end")
+        return kept
 
     def _event(self, response: wire.Response) -> bool:
         """Keep what the server says unasked; False if it is an answer."""
@@ -204,10 +224,12 @@ class ImapSession:
         elif kind == b"VANISHED":
             text = response.line[match.end() :].replace(b"(EARLIER)", b"").strip()
             self._vanished += wire.ranges(text)
+            self._fold()
         elif kind == b"FETCH" and number:
             found = wire.fetched(response)
             if found.uid and found.flags:
                 self._flags.append(found.flags)
+                self._fold()
             elif not found.uid:
                 self._expunged = True  # flags of we know not which: look again
         elif kind == b"CAPABILITY":
@@ -223,6 +245,11 @@ class ImapSession:
             return False
         return True
 
+    def _fold(self) -> None:
+        """Too many events: only that something happened is kept."""
+        if len(self._flags) + len(self._vanished) > EVENTS_LIMIT:
+            self._flags, self._vanished, self._expunged = [], [], True
+
     # -- the beginning -----------------------------------------------------------------
 
     def begin(self, secret: str, *, compress: bool | None) -> None:
@@ -233,10 +260,8 @@ class ImapSession:
             if greeting == b"PREAUTH":
                 raise TlsError("the server skips the log-in before TLS could begin; somebody may be listening in")
             self._starttls()
-        elif self.server.security == Security.NONE and not self.server.allow_cleartext:
-            peer = self.wire.sock.getpeername()[0]
-            if not tls.is_loopback(peer):
-                raise TlsError(f"{safe_line(self.server.host)} is not on this machine: nothing is sent unencrypted")
+        elif self.server.security == Security.NONE:
+            tls.demand_loopback(self.server, self.wire.peer())
         if not self.capabilities:
             self._run(b"CAPABILITY", seconds=LOGIN)
         if greeting != b"PREAUTH":
@@ -247,7 +272,7 @@ class ImapSession:
         if "ID" in self.capabilities:
             with contextlib.suppress(Refused):
                 self._run(b"ID", b'("name" "termmail" "version" "%s")' % __version__.encode())
-        wanted = compress if compress is not None else not tls.is_loopback(self.wire.sock.getpeername()[0])
+        wanted = compress if compress is not None else not tls.is_loopback(self.wire.peer())
         if wanted and "COMPRESS=DEFLATE" in self.capabilities:
             with contextlib.suppress(Refused):
                 self._run(b"COMPRESS", b"DEFLATE")
@@ -308,7 +333,8 @@ class ImapSession:
                 self._plain(user, secret, initial="SASL-IR" in offered)
             elif "LOGINDISABLED" in offered:
                 raise AuthRefused(
-                    "the server offers no way to log in that termmail knows", hint=" ".join(sorted(offered))[:100]
+                    "the server offers no way to log in that termmail knows",
+                    hint=safe_line(" ".join(sorted(word for word in offered if word.startswith("AUTH="))), 100),
                 )
             elif user.isascii() and secret.isascii():
                 rest = wire.argument(user) + b" " + wire.argument(secret)
@@ -355,7 +381,7 @@ class ImapSession:
     def list_folders(self) -> list[RemoteFolder]:
         """See `ImapBackend`."""
         extended = "LIST-EXTENDED" in self.capabilities or "LIST-STATUS" in self.capabilities
-        options = []
+        options: list[bytes] = []
         if extended:
             options.append(b"SUBSCRIBED")
         if extended and "SPECIAL-USE" in self.capabilities:
@@ -364,21 +390,24 @@ class ImapSession:
             options.append(b"STATUS (" + self._status_items() + b")")
         if options:
             try:
-                return self._folders(self._run(b"LIST", b'"" "*" RETURN (' + b" ".join(options) + b")"), None)
+                return self._folders(self._run(b"LIST", b'"" "*" RETURN (' + b" ".join(options) + b")"))
             except Refused:
                 log.info("LIST with RETURN was refused; asking plainly")
         name = b"XLIST" if "XLIST" in self.capabilities and "SPECIAL-USE" not in self.capabilities else b"LIST"
         answers = self._run(name, b'"" "*"')
+        folders = self._folders(answers)
         try:
-            subscribed = {folder.wire for folder in self._folders(self._run(b"LSUB", b'"" "*"'), None)}
+            subscribed = {folder.wire for folder in self._folders(self._run(b"LSUB", b'"" "*"')) if folder.selectable}
         except Refused:
-            subscribed = None
-        return self._folders(answers, subscribed)
+            subscribed = {folder.wire for folder in folders}
+        return [replace(folder, subscribed=folder.wire in subscribed) for folder in folders]
 
     def _status_items(self) -> bytes:
         return b"MESSAGES UNSEEN UIDNEXT UIDVALIDITY" + (b" HIGHESTMODSEQ" if "CONDSTORE" in self.capabilities else b"")
 
-    def _folders(self, answers: Sequence[wire.Response], subscribed: set[bytes] | None) -> list[RemoteFolder]:
+    @staticmethod
+    def _folders(answers: Sequence[wire.Response]) -> list[RemoteFolder]:
+        """The folders in LIST, LSUB or XLIST lines, with the STATUS lines between them."""
         statuses: dict[bytes, FolderStatus] = {}
         found: dict[bytes, tuple[set[str], str]] = {}
         for response in answers:
@@ -393,8 +422,8 @@ class ImapSession:
         return [
             RemoteFolder(
                 wire=name, path=decode_name(name), delimiter=delimiter, role=roles.get(name, Role.NONE),
-                selectable=not attributes & {"\\noselect", "\\nonexistent"},
-                subscribed=(name in subscribed) if subscribed is not None else ("\\subscribed" in attributes or not statuses),
+                selectable=not attributes & {"\\noselect", "\\nonexistent"} and not re.search(rb"[\x00-\x1f\x7f]", name),
+                subscribed="\\subscribed" in attributes,
                 status=statuses.get(name),
             )
             for name, (attributes, delimiter) in found.items()
@@ -413,7 +442,6 @@ class ImapSession:
             return self._selection
         self.selected = b""
         self._forget()
-        self._exists = None
         uidvalidity = uidnext = modseq = 0
         permanent: frozenset[str] | None = None
         condstore = b" (CONDSTORE)" if "CONDSTORE" in self.capabilities else b""
@@ -422,12 +450,12 @@ class ImapSession:
             if not match:
                 continue
             code, value = match[1].upper(), match[2] or b""
-            if code == b"UIDVALIDITY" and value.isdigit():
-                uidvalidity = int(value)
-            elif code == b"UIDNEXT" and value.isdigit():
-                uidnext = int(value)
-            elif code == b"HIGHESTMODSEQ" and value.isdigit():
-                modseq = int(value)
+            if code == b"UIDVALIDITY":
+                uidvalidity = wire.number(value)
+            elif code == b"UIDNEXT":
+                uidnext = wire.number(value)
+            elif code == b"HIGHESTMODSEQ":
+                modseq = wire.number(value, MODSEQ)
             elif code == b"PERMANENTFLAGS":
                 permanent = frozenset(value.decode("ascii", "replace").strip("()").split())
         read_only = b"[READ-ONLY]" in self._tagged.upper()
@@ -489,13 +517,13 @@ class ImapSession:
             for response in self._run(b"UID SEARCH", b"RETURN (ALL) " + key):
                 if response.line[:9].upper() == b"* ESEARCH":
                     match = re.search(rb" ALL ([0-9:,]+)", response.line, re.I)
-                    return sorted(wire.expand(match[1], 10_000_000)) if match else []
-            return []
+                    return sorted(wire.expand(match[1])) if match else []
+            log.info("the server does not answer ESEARCH; asking plainly")  # silence is not "none": mail would vanish
         found: set[int] = set()
         for response in self._run(b"UID SEARCH", key):
             if response.line[:8].upper() == b"* SEARCH":
-                found.update(int(word) for word in response.line[8:].split() if word.isdigit())
-        return sorted(found)
+                found.update(map(wire.number, response.line[8:].split()))
+        return sorted(found - {0})
 
     # -- fetching ---------------------------------------------------------------------------------
 
@@ -538,7 +566,7 @@ class ImapSession:
     def _header(self, response: wire.Response, lowest: int) -> Header | None:
         """A FETCH answer with a header; anything else is an event."""
         match = _UNTAGGED.match(response.line)
-        if not match or match[2].upper() != b"FETCH" or len(response.parts) < 3:
+        if not match or match[2].upper() != b"FETCH" or not (len(response.parts) > 1 or b"BODY[" in response.line):
             self._event(response)
             return None
         found = wire.fetched(response)
@@ -547,7 +575,7 @@ class ImapSession:
         flags = found.flags or FlagsOf(found.uid, Flag(0), "")
         return Header(
             found.uid, flags.flags, flags.keywords, found.date, found.size, found.attachments, flags.modseq,
-            summarise(found.header),
+            summarise(found.header or b""),
         )  # fmt: skip
 
     def flags(self, lo: int, hi: int, changed_since: int = 0) -> list[FlagsOf]:
@@ -573,8 +601,8 @@ class ImapSession:
         self.wire.expect(FETCH)
         tag = self._begin(b"UID FETCH", b"%d (UID BODY.PEEK[])" % uid)
         body: bytes | None = None
-        for response in self._answers(tag):
-            found = wire.fetched(response) if len(response.parts) > 1 else None
+        for response in self._answers(tag, literal_limit=wire.MESSAGE_LIMIT):
+            found = wire.fetched(response) if b"BODY[" in response.line else None
             if found and found.body is not None and found.uid in (uid, 0):
                 body = found.body
             else:
@@ -595,7 +623,7 @@ class ImapSession:
                 continue
             for name in names:
                 if re.search(r'[\x00-\x20\x7f(){%*"\]]', name) or not name.isascii():
-                    raise ProtocolError(f"{safe_line(name)!r} is no flag")
+                    raise Refused(f"{safe_line(name)!r} is no flag", code="CANNOT")
             flags = " ".join(names).encode("ascii")
             for text, _ in wire.uid_sets(uids):
                 self._run(b"UID STORE", text + b" " + sign + b"FLAGS.SILENT (" + flags + b")")
@@ -616,11 +644,7 @@ class ImapSession:
             for line in [*(response.line[5:] for response in said), self._tagged]:
                 match = _CODE.match(line)
                 if match and match[1].upper() == b"COPYUID":
-                    words = (match[2] or b"").split()
-                    if len(words) == 3:
-                        old, new = wire.expand(words[1]), wire.expand(words[2])
-                        if len(old) == len(new):
-                            mapping.update(zip(old, new, strict=True))
+                    mapping |= _copied((match[2] or b"").split())
         return mapping
 
     def expunge(self, uids: Sequence[int]) -> None:
@@ -640,10 +664,10 @@ class ImapSession:
     def append(self, name: bytes, message: bytes, flags: Flag, when: float) -> int:
         """See `ImapBackend`."""
         names = b" ".join(WIRE_FLAGS[flag].encode() for flag in Flag if flag & flags)
-        stamp = time.strftime("%d-%b-%Y %H:%M:%S +0000", time.gmtime(when)).encode()
+        stamp = wire.date_time(when)
         plus = "LITERAL+" in self.capabilities
         rest = _mailbox(name) + b" (" + names + b') "' + stamp + b'" {%d%s}' % (len(message), b"+" if plus else b"")
-        self.wire.expect(COMMAND + len(message) / 20_000)
+        self.wire.expect(COMMAND + len(message) / wire.SLOWEST)
         tag = self._begin(b"APPEND", rest)
         if not plus:
             self._continuation(tag)
@@ -652,7 +676,7 @@ class ImapSession:
             self._event(response)
         match = _CODE.match(self._tagged)
         words = (match[2] or b"").split() if match and match[1].upper() == b"APPENDUID" else []
-        return int(words[1]) if len(words) == 2 and words[1].isdigit() else 0
+        return wire.number(words[1]) if len(words) == 2 else 0
 
     # -- waiting ---------------------------------------------------------------------------------------
 
@@ -687,11 +711,13 @@ class ImapSession:
             return self.noop()
         self.wire.expect(COMMAND)
         tag = self._begin(b"IDLE")
-        self._continuation(tag)
+        try:
+            self._continuation(tag)
+        except Refused:  # it offers what it does not have: from now on we ask
+            self.capabilities -= {"IDLE"}
+            return self.drain()
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if not self.wire.wait_readable(left):
-                break
+        while not self._something() and self.wire.wait_readable(end - time.monotonic()):
             self.wire.expect(COMMAND)
             response = self.wire.response()
             if response.line[:5].upper() == b"* BYE":
@@ -700,8 +726,6 @@ class ImapSession:
             if match and match[1] == tag:
                 return self.drain()
             self._event(response)
-            if not self.wire.pending() and self._something():
-                break
         self.wire.expect(DONE)
         self.wire.send(b"DONE\r\n")
         for response in self._answers(tag):
@@ -729,6 +753,16 @@ class ImapSession:
         self.wire.abort()
 
 
+def _copied(words: Sequence[bytes]) -> dict[int, int]:
+    """Old to new UIDs of a COPYUID code (RFC 4315 §3); {} if it is malformed: the copy was made all the same."""
+    with contextlib.suppress(ProtocolError):
+        if len(words) == 3:
+            old, new = wire.expand(words[1]), wire.expand(words[2])
+            if len(old) == len(new):
+                return dict(zip(old, new, strict=True))
+    return {}
+
+
 def _string(text: bytes) -> bytes:
     """A quoted string or atom as its bytes."""
     if text.startswith(b'"'):
@@ -742,7 +776,7 @@ def _mailbox(name: bytes) -> bytes:
 
 
 def _status(text: bytes) -> FolderStatus:
-    values = {name.upper(): int(value) for name, value in re.findall(rb"([A-Za-z]+) (\d{1,20})", text)}
+    values = {name.upper(): wire.number(value, MODSEQ) for name, value in re.findall(rb"([A-Za-z]+) (\d{1,20})", text)}
     return FolderStatus(
         values.get(b"MESSAGES", -1), values.get(b"UNSEEN", -1), values.get(b"UIDNEXT", 0), values.get(b"UIDVALIDITY", 0),
         values.get(b"HIGHESTMODSEQ", 0),

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import itertools
 import logging
 import os
 import re
 import select
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from termmail.model.errors import ConnectionLost, ProtocolError
+from termmail.model.errors import ConnectionLost, ProtocolError, Refused
 from termmail.model.message import WIRE_FLAGS, Flag
 from termmail.net.backend import FlagsOf, Traffic
 from termmail.text import safe_line
 
 LINE_LIMIT = 16 << 20  # bytes; SEARCH of a million UIDs is 8 MB
-LITERAL_LIMIT = 128 << 20
-RESPONSE_LIMIT = 256 << 20
+LITERAL_LIMIT = 16 << 20  # of anything but a whole message
+MESSAGE_LIMIT = 128 << 20
+PARTS_LIMIT = 10_000  # literals in one response
+SLOWEST = 2048  # bytes a second; an answer may take as long as it flows faster than that
 SILENCE = 30.0  # seconds without a byte inside a command
 SET_LIMIT = 1000  # characters of a UID set (RFC 2683 §3.2.1.5)
 _CHUNK = 1 << 16
@@ -40,7 +44,8 @@ _FLAGS = re.compile(rb"[( ]FLAGS \(([^()]*)\)")
 _DATE = re.compile(rb'INTERNALDATE "([^"]{10,40})"')
 _SIZE = re.compile(rb"RFC822\.SIZE (\d{1,15})")
 _MODSEQ = re.compile(rb"MODSEQ \((\d{1,20})\)")
-_HEADER = re.compile(rb"BODY\[HEADER(?:\.FIELDS[^\]]*)?\] ~?\{\d+\+?\}$")
+_SECTION = re.compile(rb"BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? ~?\{\d+\+?\}$", re.I)
+_SHORT = re.compile(rb'[( ]BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? (?:NIL|"((?:[^"\\]|\\.)*)")', re.I | re.S)
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[()]|[^\s()"]+')
 _ATTACHED = re.compile(rb'(?i)"attachment"|"application" "(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)')
 _MONTHS = {name: n for n, name in enumerate((b"jan feb mar apr may jun jul aug sep oct nov dec").split(), 1)}
@@ -80,11 +85,21 @@ class Wire:
         self.inflate: zlib._Decompress | None = None
         self.deflate: zlib._Compress | None = None
         self.dead = False
+        self._aborted = False
+        self._woken = False
+        self._lock = threading.Lock()  # guards the wake pipe against `close`
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
 
     # -- life ------------------------------------------------------------------
+
+    def peer(self) -> str:
+        """The address at the other end.  Raises ConnectionLost."""
+        try:
+            return str(self.sock.getpeername()[0])
+        except OSError as error:
+            raise self._lost(error) from error
 
     def expect(self, seconds: float) -> None:
         """A command begins: it has so long."""
@@ -99,24 +114,28 @@ class Wire:
 
     def abort(self) -> None:
         """Break the connection; a thread that reads wakes with ConnectionLost."""
+        self._aborted = True
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            # not SSLSocket.shutdown: that takes TLS off first, and what is written in that moment goes out in the clear
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
         self.wake()
 
     def wake(self) -> None:
-        """End `wait_readable` now."""
-        with contextlib.suppress(OSError):
-            os.write(self._wake_in, b"w")
+        """End `wait_readable` now, or the next one if nobody waits."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._wake_in >= 0:
+                os.write(self._wake_in, b"w")
 
     def close(self) -> None:
         """Close everything; safe to call twice."""
         self.dead = True
         with contextlib.suppress(OSError):
             self.sock.close()
-        for descriptor in (self._wake_in, self._wake_out):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._wake_in = self._wake_out = -1
+        with self._lock:
+            for descriptor in (self._wake_in, self._wake_out):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._wake_in = self._wake_out = -1
 
     # -- writing ---------------------------------------------------------------
 
@@ -137,6 +156,8 @@ class Wire:
 
     def _left(self) -> float:
         left = self.deadline - time.monotonic()
+        if self._aborted:
+            raise self._lost(ConnectionAbortedError("ended by termmail"))
         if left <= 0:
             raise self._lost(TimeoutError())
         return min(left, SILENCE)
@@ -158,11 +179,17 @@ class Wire:
             data = self.sock.recv(_CHUNK)
         except (OSError, ValueError) as error:
             raise self._lost(error) from error
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Bytes that arrived; none: the end.  Raises ConnectionLost, ProtocolError."""
+        if self._aborted:
+            raise self._lost(ConnectionAbortedError("ended by termmail"))
         if not data:
             self.dead = True
             raise ConnectionLost("the server closed the connection")
         self.traffic.received += len(data)
-        self.deadline += len(data) * 60 / (5 << 20)  # a long answer may take as long as it flows
+        self.deadline += len(data) / SLOWEST
         if self.inflate is not None:
             try:
                 data = self.inflate.decompress(data)
@@ -195,10 +222,10 @@ class Wire:
         """One response with its literals.  Raises ConnectionLost, ProtocolError."""
         parts = [self.line()]
         total = 0
-        while match := _LITERAL.search(parts[-1]):
+        while parts[-1].endswith(b"}") and (match := _LITERAL.search(parts[-1])):
             size = int(match[1])
-            total += size
-            if size > literal_limit or total > RESPONSE_LIMIT:
+            total += size + len(parts[-1])
+            if size > literal_limit or total > 2 * literal_limit or len(parts) > 2 * PARTS_LIMIT:
                 raise ProtocolError(f"the server wants to send {size:,} bytes at once")
             parts.append(self.exactly(size))
             parts.append(self.line())
@@ -213,32 +240,76 @@ class Wire:
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def wait_readable(self, seconds: float) -> bool:
-        """Wait for bytes, `wake` or the time; True if there are bytes.  Raises ConnectionLost."""
-        if self.pending():
-            return True
+        """Wait for the beginning of a line, `wake` or the time; True if there is one.  Raises ConnectionLost."""
+        end = time.monotonic() + seconds
+        while not self.pending():
+            if self._woken or (left := end - time.monotonic()) <= 0:
+                self._woken = False
+                return False
+            try:
+                poll = select.poll()
+                poll.register(self.sock, select.POLLIN)
+                poll.register(self._wake_out, select.POLLIN)
+                ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
+            except (OSError, ValueError) as error:
+                raise self._lost(error) from error
+            if self._wake_out in ready:
+                self._woken = True
+                with contextlib.suppress(OSError):
+                    os.read(self._wake_out, 4096)
+            if ready - {self._wake_out}:
+                self._look()
+        return True
+
+    def _look(self) -> None:
+        """Take what has arrived, without waiting; under TLS that may be nothing for us."""
         try:
-            descriptor = self.sock.fileno()
-            ready, _, _ = select.select([descriptor, self._wake_out], [], [], max(0.0, seconds))
+            self.sock.settimeout(0)
+            data = self.sock.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
         except (OSError, ValueError) as error:
             raise self._lost(error) from error
-        if self._wake_out in ready:
-            with contextlib.suppress(OSError):
-                os.read(self._wake_out, 4096)
-        return descriptor in ready
+        self._take(data)
 
 
 # -- arguments --------------------------------------------------------------------------------
 
 
 def argument(value: bytes | str) -> bytes:
-    """A string as IMAP wants it: quoted, or as a literal marker `{n}` with its bytes behind a NUL.
+    """A string as IMAP wants it: quoted, or as a literal where it is not plain ASCII (RFC 3501 §4.3).
 
-    Raises ProtocolError for controls: nothing that a sender wrote may end a command (security.md S5).
+    The one place where strings become commands.  Raises Refused for controls, before a byte is sent:
+    nothing that a sender wrote may end a command (security.md S5).
     """
-    data = value.encode("utf-8") if isinstance(value, str) else value
+    data = value.encode("utf-8", "replace") if isinstance(value, str) else value
     if re.search(rb"[\x00-\x1f\x7f]", data):
-        raise ProtocolError("a value with control characters cannot be sent to the server")
+        raise Refused("a value with control characters cannot be sent to the server", code="CANNOT")
+    if not data.isascii():
+        return b"{%d}\r\n%s" % (len(data), data)
     return b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def flights(command: bytes, *, plus: bool) -> list[bytes]:
+    """A command cut behind the literals that the server wants to allow first; `plus`: it allows any (RFC 7888).
+
+    Raises Refused for line ends anywhere else: one call is one command on the wire.
+    """
+    pieces = command.split(b"\r\n")
+    for before, after in itertools.pairwise(pieces):
+        match = _LITERAL.search(before)
+        if not match or int(match[1]) > len(after):
+            raise Refused("a command with a line end inside cannot be sent to the server", code="CANNOT")
+    if re.search(rb"[\x00\r\n]", b"".join(pieces)):
+        raise Refused("a command with control characters cannot be sent to the server", code="CANNOT")
+    pieces = [piece + b"\r\n" for piece in pieces]
+    return [b"".join(re.sub(rb"\}\r\n$", b"+}\r\n", piece) for piece in pieces[:-1]) + pieces[-1]] if plus else pieces
+
+
+def number(text: bytes | None, most: int = 2**32 - 1) -> int:
+    """A number of at most 20 digits, 0 if it is none or too large to be true."""
+    value = int(text) if text is not None and len(text) <= 20 and text.isdigit() else 0
+    return value if value <= most else 0
 
 
 def uid_set(uids: Iterable[int]) -> bytes:
@@ -269,30 +340,25 @@ def uid_sets(uids: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
         start += size
 
 
-def expand(text: bytes, limit: int = 1_000_000) -> list[int]:
-    """The numbers of a set in the order it names them.  Raises ProtocolError for sets over the limit."""
-    out: list[int] = []
-    for piece in text.split(b","):
-        first, _, last = piece.partition(b":")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise ProtocolError("the server sent a malformed set of numbers")
-        low, high = int(first), int(last or first)
-        low, high = min(low, high), max(low, high)
-        if high - low + len(out) >= limit:
-            raise ProtocolError("the server sent a set of far too many numbers")
-        out.extend(range(low, high + 1))
-    return out
-
-
 def ranges(text: bytes) -> tuple[tuple[int, int], ...]:
-    """A set as (low, high) pairs, not expanded."""
+    """A set as (low, high) pairs, not expanded; what is malformed is left out."""
     out = []
     for piece in text.split(b","):
         first, _, last = piece.partition(b":")
-        if first.isdigit() and (not last or last.isdigit()):
-            low, high = int(first), int(last or first)
+        low, high = number(first), number(last or first)
+        if low and high:
             out.append((min(low, high), max(low, high)))
     return tuple(out)
+
+
+def expand(text: bytes, limit: int = 3_000_000) -> list[int]:
+    """The numbers of a set in the order it names them.  Raises ProtocolError for malformed or huge sets."""
+    pairs = ranges(text)
+    if len(pairs) != text.count(b",") + 1:
+        raise ProtocolError("the server sent a malformed set of numbers")
+    if sum(high - low + 1 for low, high in pairs) > limit:
+        raise ProtocolError("the server sent a set of far too many numbers")
+    return [n for low, high in pairs for n in range(low, high + 1)]
 
 
 # -- FETCH ---------------------------------------------------------------------------------------
@@ -307,7 +373,7 @@ class Fetched:
     date: int
     size: int
     attachments: bool
-    header: bytes
+    header: bytes | None  # None: the response holds none
     body: bytes | None
 
 
@@ -345,6 +411,13 @@ def internal_date(text: bytes) -> int:
         return 0
 
 
+def date_time(when: float) -> bytes:
+    """An INTERNALDATE for APPEND, in UTC, in English whatever the locale (RFC 3501 §9 date-time)."""
+    moment = time.gmtime(min(max(0.0, when), 253402300799.0))
+    month = list(_MONTHS)[moment.tm_mon - 1].capitalize()
+    return b"%02d-%s-%04d %02d:%02d:%02d +0000" % (moment.tm_mday, month, moment.tm_year, *moment[3:6])
+
+
 def fetched(response: Response) -> Fetched:
     """The attributes of a FETCH response, in whatever order they came.
 
@@ -352,27 +425,40 @@ def fetched(response: Response) -> Fetched:
     like attributes, so the rest is searched with its structure taken out.
     """
     text = response.parts[0]
-    header, body = b"", None
+    header: bytes | None = None
+    body: bytes | None = None
     for place in range(1, len(response.parts), 2):
-        before = response.parts[place - 1]
-        if _HEADER.search(before):
+        if (match := _SECTION.search(response.parts[place - 1])) is None:
+            continue
+        if match[1]:
             header = response.parts[place]
-        elif re.search(rb"BODY\[\] ~?\{\d+\+?\}$", before):
+        else:
             body = response.parts[place]
     structure = text.find(b"BODYSTRUCTURE (")
     plain = text if structure < 0 else text[:structure]
-    if structure >= 0 or len(response.parts) > 1:
+    if (structure >= 0 or len(response.parts) > 1) and not _complete(plain, response, structure):
         plain += b" " + _outside(response, max(structure, 0))
-    uid, size, date, modseq = (_first(pattern, plain) for pattern in (_UID, _SIZE, _DATE, _MODSEQ))
-    flag_match = _FLAGS.search(plain)
-    number = int(uid) if uid else 0
-    found = None
-    if flag_match:
+    if header is None and body is None and (match := _SHORT.search(plain)):
+        value = re.sub(rb"\\(.)", rb"\1", match[2], flags=re.S) if match[2] is not None else None
+        header, body = (value or b"", None) if match[1] else (None, value)
+    bits, words = Flag(0), ""
+    if flag_match := _FLAGS.search(plain):
         bits, words = flags(flag_match[1])
-        found = FlagsOf(number, bits, words, int(modseq) if modseq else 0)
+        plain = plain[: flag_match.start()] + plain[flag_match.end() :]  # a keyword may be called UID
+    uid, size, date, modseq = (_first(pattern, plain) for pattern in (_UID, _SIZE, _DATE, _MODSEQ))
+    number_ = number(uid)
+    found = FlagsOf(number_, bits, words, number(modseq, 2**63 - 1)) if flag_match else None
     attachments = structure >= 0 and any(_ATTACHED.search(part) for part in response.parts[::2])
-    return Fetched(
-        number, found, internal_date(date) if date else 0, int(size) if size else 0, attachments, header, body
+    return Fetched(number_, found, internal_date(date) if date else 0, number(size, 2**40), attachments, header, body)
+
+
+def _complete(plain: bytes, response: Response, structure: int) -> bool:
+    """Nothing that we ask for stands behind `plain`, as far as a quick look tells."""
+    if b"UID " not in plain or b"FLAGS (" not in plain or b"INTERNALDATE " not in plain or b"RFC822.SIZE" not in plain:
+        return False
+    return len(response.parts) > 1 and (
+        b"MODSEQ (" in plain
+        or (b"MODSEQ" not in response.parts[-1] and b"MODSEQ" not in response.parts[0][max(structure, 0) :])
     )
 
 
