@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import parseaddr
 from enum import StrEnum
 
 import aiosmtplib
@@ -199,13 +200,17 @@ async def _envelope(
         options.append(f"SIZE={len(raw)}")
     if not raw.isascii() and client.supports_extension("8bitmime"):
         options.append("BODY=8BITMIME")
-    if any(not address.isascii() for address in (sender, *recipients)):
+    try:
+        wired = {address: _wired(address) for address in (sender, *recipients)}
+    except ValueError as error:
+        return _broken(error)
+    if any(not address.isascii() for address in wired.values()):
         if not client.supports_extension("smtputf8"):
             words = "an address is not plain ASCII, and the server takes no such addresses (SMTPUTF8)"
             return SendResult(Outcome.PERMANENT, "553 5.6.7", SafeText(words))
         options.append("SMTPUTF8")
     try:
-        await client.mail(sender, options=options, encoding="utf-8", timeout=COMMAND)
+        await client.mail(wired[sender], options=options, encoding="utf-8", timeout=COMMAND)
     except aiosmtplib.SMTPResponseException as error:
         code, words = _reply(error.code, error.message)
         return SendResult(_kind(error.code), code, words)
@@ -214,7 +219,7 @@ async def _envelope(
     refused: list[SendResult] = []
     for address in recipients:
         try:
-            await client.rcpt(address, encoding="utf-8", timeout=COMMAND)
+            await client.rcpt(wired[address], encoding="utf-8", timeout=COMMAND)
             accepted.append(address)
             on_recipient(address, "ok", "", "")
         except aiosmtplib.SMTPResponseException as error:
@@ -230,6 +235,17 @@ async def _envelope(
         return SendResult(Outcome.PARTIAL, refused[0].code, refused[0].words)
     permanent = [result for result in refused if result.outcome == Outcome.PERMANENT]
     return (permanent or refused)[0]
+
+
+def _wired(address: str) -> str:
+    """An addr-spec for MAIL and RCPT, with its domain as DNS has it.  Raises ValueError if it is none."""
+    local, _, domain = address.rpartition("@")
+    if re.search(r"[\x00-\x20\x7f<>]", address) or parseaddr(address)[1] != address or not (local and domain):
+        raise ValueError(f"{safe_line(address, 100)} is no address")
+    try:
+        return address if domain.isascii() else f"{local}@{domain.encode('idna').decode('ascii')}"
+    except UnicodeError as error:
+        raise ValueError(f"{safe_line(address, 100)} has no domain that can be looked up") from error
 
 
 def _kind(code: int) -> Outcome:

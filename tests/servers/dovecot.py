@@ -10,8 +10,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +20,18 @@ BINARY = shutil.which("dovecot") or "/usr/sbin/dovecot"
 FOLDERS = {"Drafts": "Drafts", "Sent": "Sent", "Archive": "Archive", "Junk": "Junk", "Trash": "Trash"}
 
 
+def available() -> str:
+    """Why there is no Dovecot; "" if there is one."""
+    return "" if Path(BINARY).exists() else "dovecot-imapd is not installed (apt install dovecot-imapd)"
+
+
 def need_dovecot() -> None:
     """Skip, saying why, where there is no Dovecot; fail where the servers are required."""
-    if Path(BINARY).exists():
+    if not (reason := available()):
         return
     if os.environ.get("TERMMAIL_REQUIRE_SERVERS"):
-        pytest.fail("dovecot-imapd is required here and is not installed")
-    pytest.skip("dovecot-imapd is not installed (apt install dovecot-imapd)")
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
@@ -37,7 +42,11 @@ def free_port() -> int:
 
 
 class Dovecot:
-    """A running server; use it as a context manager."""
+    """A running server; use it as a context manager.
+
+    Any user with the password may log in, so that one server serves many tests.  `capability` replaces what it
+    offers after log-in; `plugins` are mail_plugins of the imap service (`zlib imap_zlib` for COMPRESS).
+    """
 
     host = "127.0.0.1"
 
@@ -50,6 +59,8 @@ class Dovecot:
         users: tuple[str, ...] = ("ada",),
         password: str = "secret",
         special_use: bool = True,
+        plugins: str = "",
+        pop3: bool = False,
     ) -> None:
         self.directory = directory
         self.capability = capability
@@ -57,19 +68,27 @@ class Dovecot:
         self.users = users
         self.password = password
         self.special_use = special_use
-        self.imap_port, self.imaps_port = free_port(), free_port()
+        self.plugins = plugins
+        self.pop3 = pop3
+        self.imap_port, self.imaps_port, self.pop3_port = free_port(), free_port(), free_port()
+        self.sockets = Path()  # a short path: socket names are at most 107 bytes
         self.ca_file = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Dovecot:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for name in ("run", "state", "mail"):
+        for name in ("state", "mail"):
             (self.directory / name).mkdir(exist_ok=True)
+        self.sockets = Path(tempfile.mkdtemp(prefix="tm-"))
+        self.sockets.chmod(0o755)
         config = self.directory / "dovecot.conf"
         config.write_text(self._config())
         self._own()
         self.process = subprocess.Popen(
-            [BINARY, "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [BINARY, "-F", "-c", str(config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.imap_port), 1) as sock:
@@ -90,6 +109,7 @@ class Dovecot:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _own(self) -> None:
         """As root the mail belongs to nobody (Dovecot serves no mail of uid 0), and the way to it must be open."""
@@ -117,7 +137,12 @@ class Dovecot:
     def _config(self) -> str:
         root = os.geteuid() == 0
         me, group = pwd.getpwuid(os.geteuid()).pw_name, str(os.getegid())
-        users = "" if root else f"default_internal_user = {me}\ndefault_login_user = {me}\ndefault_internal_group = {group}\n"
+        users = (
+            ""
+            if root
+            else f"default_internal_user = {me}\ndefault_login_user = {me}\ndefault_internal_group = {group}\n"
+        )
+        plugins = f"  mail_plugins = {self.plugins}\n" if self.plugins else ""
         boxes = "".join(
             f"  mailbox {name} {{\n    auto = subscribe\n"
             + (f"    special_use = \\{use}\n" if self.special_use else "")
@@ -127,9 +152,9 @@ class Dovecot:
         capability = f"  imap_capability = {self.capability}\n" if self.capability else ""
         uid, gid = ("nobody", "nogroup") if root else (str(os.geteuid()), group)
         return f"""
-protocols = imap
+protocols = imap{" pop3" if self.pop3 else ""}
 listen = 127.0.0.1
-base_dir = {self.directory}/run
+base_dir = {self.sockets}
 state_dir = {self.directory}/state
 log_path = {self.directory}/log
 {users}{self._certificates() if self.tls else "ssl = no"}
@@ -165,6 +190,15 @@ service imap-login {{
     ssl = yes
   }}
 }}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {self.pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
 service anvil {{
   chroot =
 }}
@@ -173,21 +207,16 @@ service stats {{
 }}
 protocol imap {{
   mail_max_userip_connections = 50
-{capability}}}
+{capability}{plugins}}}
 """
 
     # -- another client, independent of termmail --------------------------------------
 
-    @contextlib.contextmanager
-    def client(self, user: str = "ada") -> Iterator[imaplib.IMAP4]:
-        """A second client, logged in, from the standard library."""
+    def client(self, user: str = "ada") -> imaplib.IMAP4:
+        """A second client, logged in, from the standard library; a context manager that logs out."""
         other = imaplib.IMAP4(self.host, self.imap_port, timeout=20)
-        try:
-            other.login(user, self.password)
-            yield other
-        finally:
-            with contextlib.suppress(imaplib.IMAP4.error, OSError):
-                other.logout()
+        other.login(user, self.password)
+        return other
 
     def append(self, user: str, folder: str, raw: bytes, flags: str = "") -> None:
         """Put a message into a folder."""
