@@ -1,0 +1,173 @@
+"""The messages of a folder in order, for the list: two arrays of numbers, and rows when they are drawn.
+
+The first page is read at once, the rest in slices between keys.  Later changes are read from the store's feed,
+so that a new message in a folder of a million costs no more than one in a folder of ten.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from termmail.model.message import FolderId, PlacementId, Row
+from termmail.store.db import Store
+
+FIRST, SLICE = 200, 20_000  # messages
+AROUND = 32  # rows read with one that is needed
+ROWS_KEPT = 2_000
+
+
+class View:
+    """Placements newest first.  `folder_id` 0 is a search: its members only ever go."""
+
+    def __init__(self, store: Store, folder_id: FolderId, ids: Sequence[PlacementId] | None = None) -> None:
+        self.store = store
+        self.folder_id = folder_id
+        self.ids: array[int] = array("q")
+        self.order: array[int] = array("q")  # negated sort keys, ascending
+        self.complete = False
+        self._rows: OrderedDict[int, Row] = OrderedDict()
+        self._newest = store.mail.newest_placement()
+        self._touched, _ = store.mail.touched_since(0)
+        if ids is None:
+            self._extend(FIRST)
+        else:
+            keys = store.mail.view_keys(list(ids))
+            for placement in ids:
+                if placement in keys:
+                    self.ids.append(placement)
+                    self.order.append(-keys[placement][1])
+            self.complete = True
+        self.is_search = ids is not None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _extend(self, limit: int) -> None:
+        before = (-self.order[-1], self.ids[-1]) if self.ids else None
+        page = self.store.mail.page(self.folder_id, before=before, limit=limit)
+        self.order.extend([-sort for sort, _ in page])
+        self.ids.extend([placement for _, placement in page])
+        self.complete = len(page) < limit
+
+    def more(self) -> bool:
+        """Read the next slice; False when nothing is left."""
+        if not self.complete:
+            self._extend(SLICE)
+        return not self.complete
+
+    def index(self, placement: int) -> int:
+        """Where a message stands, -1 if it does not."""
+        keys = self.store.mail.view_keys([PlacementId(placement)])
+        if placement not in keys:
+            return -1
+        return self._find(placement, -keys[PlacementId(placement)][1])
+
+    def _find(self, placement: int, order: int) -> int:
+        at = bisect_left(self.order, order)
+        while at < len(self.order) and self.order[at] == order:
+            if self.ids[at] == placement:
+                return at
+            at += 1
+        return -1
+
+    def row(self, index: int) -> Row | None:
+        """The row at a place; its neighbours are read with it.  None if it has just gone."""
+        placement = self.ids[index]
+        row = self._rows.get(placement)
+        if row is None:
+            low = max(0, index - AROUND)
+            wanted = [PlacementId(i) for i in self.ids[low : index + AROUND] if i not in self._rows]
+            self._rows.update(self.store.mail.rows(wanted))  # type: ignore[arg-type]
+            while len(self._rows) > ROWS_KEPT:
+                self._rows.popitem(last=False)
+            row = self._rows.get(placement)
+        return row
+
+    def refresh(self) -> bool:
+        """Read what changed in the store; True if anything did here."""
+        touched, changed = self.store.mail.touched_since(self._touched)
+        self._touched = touched
+        if changed is None:
+            self._reload()
+            return True
+        altered = self._follow(changed)
+        while added := self.store.mail.added_since(self._newest):
+            self._newest = added[-1][0]
+            altered |= self._take_in([(i, sort) for i, view, sort in added if view == self.folder_id])
+            if len(added) < SLICE:
+                break
+        return altered
+
+    def _reload(self) -> None:
+        if self.is_search:
+            self._rows.clear()
+            self._follow([PlacementId(i) for i in self.ids])
+            return
+        self.ids, self.order, self.complete = array("q"), array("q"), False
+        self._rows.clear()
+        self._newest = self.store.mail.newest_placement()
+        self._extend(FIRST)
+
+    def _follow(self, changed: Sequence[PlacementId]) -> bool:
+        """Placements that changed: drop those that left, take in those that came."""
+        if not changed:
+            return False
+        keys = self.store.mail.view_keys(changed)
+        gone, came, altered = set(), [], False
+        for placement in changed:
+            self._rows.pop(placement, None)
+            view, sort = keys.get(placement, (None, 0))
+            if self.is_search:
+                if view is None:
+                    gone.add(placement)
+                altered = True
+            elif view == self.folder_id:
+                if self._find(placement, -sort) < 0:
+                    came.append((placement, sort))
+                altered = True
+            else:
+                gone.add(placement)
+        return self._drop(gone) | self._take_in(came) | altered
+
+    def _drop(self, gone: set[PlacementId]) -> bool:
+        """Remove these, wherever they stand."""
+        if not gone:
+            return False
+        if len(gone) > 50:
+            keep = [place for place, i in enumerate(self.ids) if i not in gone]
+            if len(keep) == len(self.ids):
+                return False
+            self.ids = array("q", [self.ids[place] for place in keep])
+            self.order = array("q", [self.order[place] for place in keep])
+            return True
+        altered = False
+        for placement in gone:
+            try:
+                at = self.ids.index(placement)
+            except ValueError:
+                continue
+            del self.ids[at], self.order[at]
+            altered = True
+        return altered
+
+    def _take_in(self, came: Sequence[tuple[int, int]]) -> bool:
+        """Insert these in order; those older than what is read so far come with their slice."""
+        if self.is_search:
+            return False
+        altered = False
+        for placement, sort in came:
+            order = -sort
+            if not self.complete and self.order and order > self.order[-1]:
+                continue
+            at = bisect_left(self.order, order)
+            while at < len(self.order) and self.order[at] == order and self.ids[at] > placement:
+                at += 1
+            if at < len(self.ids) and self.ids[at] == placement:
+                continue
+            self.ids.insert(at, placement)
+            self.order.insert(at, order)
+            altered = True
+        return altered

@@ -1,0 +1,197 @@
+"""The folders of all accounts: roles first, branches that close, unread counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.message import Message
+
+from termmail.model.account import AccountState, AccountStatus, Role
+from termmail.model.message import Folder, FolderId
+from termmail.text import SafeText, safe_line
+from termmail.ui.widgets.lines import Lines, fit
+from termmail.ui.widgets.message_list import Glyphs
+
+_TITLES = {
+    Role.INBOX: "Inbox", Role.DRAFTS: "Drafts", Role.SENT: "Sent", Role.ARCHIVE: "Archive", Role.JUNK: "Junk",
+    Role.TRASH: "Trash", Role.ALL: "All mail", Role.FLAGGED: "Starred",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: an account (folder None), or a folder."""
+
+    account: AccountStatus
+    folder: Folder | None
+    depth: int
+    title: SafeText
+    branch: bool  # has folders below it
+    key: str
+
+
+class FolderTree(Lines):
+    """See the module."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tree--account", "tree--role", "tree--count", "tree--unread", "tree--current", "tree--error", "tree--ok", "tree--dim",
+    }  # fmt: skip
+
+    class Chosen(Message):
+        """A folder is to be shown."""
+
+        def __init__(self, folder: FolderId) -> None:
+            super().__init__()
+            self.folder = folder
+
+    def __init__(self, *, glyphs: Glyphs, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self.entries: list[Entry] = []
+        self.closed: set[str] = set()
+        self.shown_folder = FolderId(0)
+        self._accounts: list[AccountStatus] = []
+        self._folders: list[Folder] = []
+
+    def count(self) -> int:
+        return len(self.entries)
+
+    def load(self, accounts: list[AccountStatus], folders: list[Folder]) -> None:
+        """Show these."""
+        if accounts == self._accounts and folders == self._folders:
+            return
+        self._accounts, self._folders = accounts, folders
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        key = self.entries[self.cursor].key if self.entries else ""
+        entries: list[Entry] = []
+        for account in self._accounts:
+            mine = [f for f in self._folders if f.account_id == account.account_id]
+            name = safe_line(account.name)
+            entries.append(Entry(account, None, 0, name, bool(mine), f"a:{account.name}"))
+            if f"a:{account.name}" not in self.closed:
+                entries += self._below(account, mine)
+        self.entries = entries
+        keys = [entry.key for entry in entries]
+        if key in keys:
+            self.cursor = keys.index(key)
+        elif self.shown_folder:
+            self.cursor = max(0, self._place_of(self.shown_folder))
+        self.resized()
+
+    def _below(self, account: AccountStatus, folders: list[Folder]) -> list[Entry]:
+        """An account's folders: those with a role, then the others as a tree."""
+        out = [
+            Entry(account, f, 1, SafeText(_TITLES.get(f.role, str(f.path))), False, f"f:{f.id}")
+            for f in folders
+            if f.role
+        ]
+        plain = sorted((f for f in folders if not f.role), key=lambda f: f.path.casefold().split(f.delimiter or "\0"))
+        paths = {str(f.path) for f in folders}
+        hidden: list[str] = []
+        for folder in plain:
+            path, delimiter = str(folder.path), folder.delimiter
+            if any(path.startswith(prefix) for prefix in hidden):
+                continue
+            parents = [
+                parent for parent in _parents(path, delimiter)
+                if parent in paths and not any(f.role and f.path == parent for f in folders)
+            ]  # fmt: skip
+            title = (
+                path[len(parents[-1]) + 1 :]
+                if parents
+                else path.removeprefix(f"INBOX{delimiter}")
+                if delimiter
+                else path
+            )
+            branch = bool(delimiter) and any(other.startswith(path + delimiter) for other in paths)
+            key = f"f:{folder.id}"
+            out.append(Entry(account, folder, 1 + len(parents), SafeText(title), branch, key))
+            if branch and key in self.closed:
+                hidden.append(path + delimiter)
+        return out
+
+    def _place_of(self, folder: FolderId) -> int:
+        return next((n for n, entry in enumerate(self.entries) if entry.folder and entry.folder.id == folder), -1)
+
+    def show_folder(self, folder: FolderId) -> None:
+        """Mark the folder that the list shows."""
+        old = self._place_of(self.shown_folder)
+        self.shown_folder = folder
+        new = self._place_of(folder)
+        if new >= 0 and not self.has_focus:
+            self.go(new)
+        self.redraw(old, new)
+
+    def current(self) -> Entry | None:
+        """The entry under the cursor."""
+        return self.entries[self.cursor] if 0 <= self.cursor < len(self.entries) else None
+
+    def fold(self, *, close: bool | None = None) -> bool:
+        """Open or close the branch under the cursor; False if it is none."""
+        entry = self.current()
+        if entry is None or not entry.branch:
+            return False
+        closed = entry.key in self.closed
+        if close is closed:
+            return False
+        self.closed ^= {entry.key}
+        self._rebuild()
+        return True
+
+    def line(self, index: int, width: int, base: Style) -> list[Segment]:
+        entry, look, glyphs = self.entries[index], self.look, self.glyphs
+        mark = " "
+        if entry.branch:
+            mark = glyphs.closed if entry.key in self.closed else glyphs.open
+        if entry.folder is None:
+            state, style = _STATES.get(entry.account.state, ("", "tree--dim"))
+            text = fit(entry.title, max(1, width - len(state) - 5), dots=glyphs.dots)
+            return [
+                Segment(f" {mark} ", base), Segment(text, base + look("tree--account")),
+                Segment(f" {state} ", base + look(style)),
+            ]  # fmt: skip
+        folder = entry.folder
+        unread = f"{folder.unread:,}" if folder.unread and folder.role not in (Role.TRASH, Role.JUNK) else ""
+        if folder.role == Role.DRAFTS:
+            unread = f"{folder.total:,}" if folder.total else ""
+        name = base + look("tree--role") if folder.role else base
+        if unread and folder.role != Role.DRAFTS:
+            name += look("tree--unread")
+        if folder.id == self.shown_folder:
+            name += look("tree--current")
+        left = "  " * entry.depth
+        room = max(1, width - len(left) - len(unread) - 4)
+        return [
+            Segment(f" {left[1:]}{mark} ", base), Segment(fit(entry.title, room, dots=glyphs.dots), name),
+            Segment(f" {unread} ", base + look("tree--count")),
+        ]  # fmt: skip
+
+    def on_click(self, event: object) -> None:
+        super().on_click(event)
+        entry = self.current()
+        if entry is not None and entry.folder is not None:
+            self.post_message(self.Chosen(entry.folder.id))
+        elif entry is not None:
+            self.fold()
+
+
+_STATES = {
+    AccountState.OFFLINE: ("off", "tree--dim"),
+    AccountState.CONNECTING: ("…", "tree--dim"),
+    AccountState.SYNCING: ("…", "tree--dim"),
+    AccountState.AUTH: ("!", "tree--error"),
+    AccountState.TLS: ("!", "tree--error"),
+}
+
+
+def _parents(path: str, delimiter: str) -> list[str]:
+    """The folders above a path, the topmost first."""
+    if not delimiter:
+        return []
+    parts = path.split(delimiter)
+    return [delimiter.join(parts[:size]) for size in range(1, len(parts))]

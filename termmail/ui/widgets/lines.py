@@ -1,0 +1,133 @@
+"""What all our virtual widgets share: lines on demand, styles by name, cells that cannot break a row."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from termmail.text import SafeText
+
+
+def fit(text: str, width: int, *, right: bool = False, dots: str = "…") -> str:
+    """Text in exactly `width` cells, cut with an ellipsis or padded."""
+    if width <= 0:
+        return ""
+    size = len(text) if text.isascii() else cell_len(text)
+    if size > width:
+        return set_cell_size(text, width - len(dots)) + dots if width > len(dots) else set_cell_size(text, width)
+    return " " * (width - size) + text if right else text + " " * (width - size)
+
+
+class Lines(ScrollView, can_focus=True):
+    """A list of lines of which only those on the screen are made.  `count` and `line` are a subclass's."""
+
+    DEFAULT_CSS = "Lines { overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor", "lines--cursor-blurred"}
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._styles: dict[str, Style] = {}
+        self.cursor = 0
+        self.drawn = 0  # lines made so far, for tests
+
+    # -- for subclasses ----------------------------------------------------------
+
+    def count(self) -> int:
+        """How many lines there are."""
+        raise NotImplementedError
+
+    def line(self, index: int, width: int, base: Style) -> list[Segment]:
+        """One line; it is cut or padded to the width."""
+        raise NotImplementedError
+
+    # -- drawing --------------------------------------------------------------------
+
+    def look(self, name: str) -> Style:
+        """The style of a component class."""
+        found = self._styles.get(name)
+        if found is None:
+            found = self._styles[name] = self.get_component_rich_style(name, partial=True)
+        return found
+
+    def notify_style_update(self) -> None:
+        """The theme has changed."""
+        self._styles.clear()
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        index = self.scroll_offset.y + y
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        if not 0 <= index < self.count():
+            return Strip.blank(self.size.width, base)
+        self.drawn += 1
+        if index == self.cursor and self.shows_cursor:
+            base += self.look("lines--cursor" if self.has_focus else "lines--cursor-blurred")
+        return Strip(self.line(index, width, base)).adjust_cell_length(self.size.width, base)
+
+    @property
+    def shows_cursor(self) -> bool:
+        return True
+
+    def redraw(self, *indices: int) -> None:
+        """Draw these lines again."""
+        top, height = self.scroll_offset.y, self.size.height
+        width = self.size.width
+        regions = [Region(0, index - top, width, 1) for index in indices if top <= index < top + height]
+        if regions:
+            self.refresh(*regions)
+
+    def resized(self) -> None:
+        """The number of lines has changed."""
+        self.virtual_size = self.virtual_size.with_height(self.count())
+        self.cursor = max(0, min(self.cursor, self.count() - 1))
+        self.refresh()
+
+    # -- moving ------------------------------------------------------------------------
+
+    def go(self, index: int) -> bool:
+        """Put the cursor on a line; False if it stands there already."""
+        index = max(0, min(index, self.count() - 1))
+        if index == self.cursor or not self.count():
+            return False
+        old, self.cursor = self.cursor, index
+        top, height = round(self.scroll_offset.y), self.size.height
+        if index < top or index >= top + height:
+            aim = index if index < top else index - height + 1
+            if abs(index - old) > height:
+                aim = index - height // 2
+            self.scroll_to(y=max(0, aim), animate=False, force=True, immediate=True)
+            self.redraw(old, index)
+        else:
+            self.redraw(old, index)
+        self.moved(old)
+        return True
+
+    def moved(self, old: int) -> None:
+        """The cursor has left a line."""
+
+    def page(self, pages: float) -> bool:
+        """Move and scroll by pages."""
+        return self.go(self.cursor + (int(self.size.height * pages) or (1 if pages > 0 else -1)))
+
+    def on_focus(self) -> None:
+        self.redraw(self.cursor)
+
+    def on_blur(self) -> None:
+        self.redraw(self.cursor)
+
+    def on_click(self, event: object) -> None:
+        y = getattr(event, "y", 0)
+        self.go(self.scroll_offset.y + int(y))
+
+
+def seg(text: str | SafeText, style: Style) -> Segment:
+    """A run of text that the caller knows to be safe."""
+    return Segment(text, style)
