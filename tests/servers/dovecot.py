@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import imaplib
 import os
 import pwd
@@ -126,7 +127,7 @@ class Dovecot:
         import trustme
 
         authority = trustme.CA()
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate = authority.issue_cert("localhost")
         self.ca_file = str(self.directory / "ca.pem")
         authority.cert_pem.write_to_path(self.ca_file)
         certificate.private_key_pem.write_to_path(self.directory / "key.pem")
@@ -136,7 +137,7 @@ class Dovecot:
 
     def _config(self) -> str:
         root = os.geteuid() == 0
-        me, group = pwd.getpwuid(os.geteuid()).pw_name, str(os.getegid())
+        me, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
         users = (
             ""
             if root
