@@ -44,10 +44,14 @@ _FLAGS = re.compile(rb"[( ]FLAGS \(([^()]*)\)")
 _DATE = re.compile(rb'INTERNALDATE "([^"]{10,40})"')
 _SIZE = re.compile(rb"RFC822\.SIZE (\d{1,15})")
 _MODSEQ = re.compile(rb"MODSEQ \((\d{1,20})\)")
-_SECTION = re.compile(rb"BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? ~?\{\d+\+?\}$", re.I)
+_SECTION = re.compile(rb"BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? ~?\{\d+\+?\}$")
 _SHORT = re.compile(rb'[( ]BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? (?:NIL|"((?:[^"\\]|\\.)*)")', re.I | re.S)
+_USUAL = re.compile(
+    rb'\* \d{1,10} FETCH \(UID (\d{1,10}) FLAGS \(([^()]*)\) INTERNALDATE "([^"]{10,40})" RFC822\.SIZE (\d{1,15}) '
+    rb"(?:MODSEQ \((\d{1,20})\) )?BODYSTRUCTURE \("
+)
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[()]|[^\s()"]+')
-_ATTACHED = re.compile(rb'(?i)"attachment"|"application" "(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)')
+_ATTACHED = re.compile(rb'"application" "(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)')
 _MONTHS = {name: n for n, name in enumerate((b"jan feb mar apr may jun jul aug sep oct nov dec").split(), 1)}
 _BY_WIRE = {name.lower().encode(): flag for flag, name in WIRE_FLAGS.items()}
 
@@ -428,38 +432,58 @@ def fetched(response: Response) -> Fetched:
     header: bytes | None = None
     body: bytes | None = None
     for place in range(1, len(response.parts), 2):
-        if (match := _SECTION.search(response.parts[place - 1])) is None:
+        before = response.parts[place - 1]
+        if (match := _SECTION.match(before, max(0, before.rfind(b"BODY[")))) is None:
             continue
         if match[1]:
             header = response.parts[place]
         else:
             body = response.parts[place]
+    usual = _USUAL.match(text) if header is not None else None
+    if usual and (usual[5] or not _behind(response, usual.end(), b"MODSEQ")):  # as asked: most mail comes this way
+        uid, (bits, words) = number(usual[1]), flags(usual[2])
+        found = FlagsOf(uid, bits, words, number(usual[5], 2**63 - 1))
+        size = number(usual[4], 2**40)
+        return Fetched(uid, found, internal_date(usual[3]), size, _attachments(response), header, body)
     structure = text.find(b"BODYSTRUCTURE (")
     plain = text if structure < 0 else text[:structure]
-    if (structure >= 0 or len(response.parts) > 1) and not _complete(plain, response, structure):
+    uid, maybe, date, size = _attributes(plain)
+    if not (uid and maybe and date and size and (maybe.modseq or not _behind(response, structure, b"MODSEQ"))):
         plain += b" " + _outside(response, max(structure, 0))
+        uid, maybe, date, size = _attributes(plain)
     if header is None and body is None and (match := _SHORT.search(plain)):
         value = re.sub(rb"\\(.)", rb"\1", match[2], flags=re.S) if match[2] is not None else None
         header, body = (value or b"", None) if match[1] else (None, value)
+    return Fetched(uid, maybe, date, size, _attachments(response), header, body)
+
+
+def _attributes(plain: bytes) -> tuple[int, FlagsOf | None, int, int]:
+    """(UID, flags, INTERNALDATE, size) in text that holds nothing of a sender's; 0 and None for what is missing."""
     bits, words = Flag(0), ""
     if flag_match := _FLAGS.search(plain):
         bits, words = flags(flag_match[1])
         plain = plain[: flag_match.start()] + plain[flag_match.end() :]  # a keyword may be called UID
-    uid, size, date, modseq = (_first(pattern, plain) for pattern in (_UID, _SIZE, _DATE, _MODSEQ))
-    number_ = number(uid)
-    found = FlagsOf(number_, bits, words, number(modseq, 2**63 - 1)) if flag_match else None
-    attachments = structure >= 0 and any(_ATTACHED.search(part) for part in response.parts[::2])
-    return Fetched(number_, found, internal_date(date) if date else 0, number(size, 2**40), attachments, header, body)
+    uid = number(_first(_UID, plain))
+    date = _first(_DATE, plain)
+    found = FlagsOf(uid, bits, words, number(_first(_MODSEQ, plain), 2**63 - 1)) if flag_match else None
+    return uid, found, internal_date(date) if date else 0, number(_first(_SIZE, plain), 2**40)
 
 
-def _complete(plain: bytes, response: Response, structure: int) -> bool:
-    """Nothing that we ask for stands behind `plain`, as far as a quick look tells."""
-    if b"UID " not in plain or b"FLAGS (" not in plain or b"INTERNALDATE " not in plain or b"RFC822.SIZE" not in plain:
-        return False
-    return len(response.parts) > 1 and (
-        b"MODSEQ (" in plain
-        or (b"MODSEQ" not in response.parts[-1] and b"MODSEQ" not in response.parts[0][max(structure, 0) :])
-    )
+def _behind(response: Response, structure: int, word: bytes) -> bool:
+    """The word stands somewhere behind the beginning of BODYSTRUCTURE."""
+    return word in response.parts[0][max(structure, 0) :] or any(word in part for part in response.parts[2::2])
+
+
+def _attachments(response: Response) -> bool:
+    """Something in BODYSTRUCTURE is an attachment (a guess that needs no tree)."""
+    for place in range(0, len(response.parts), 2):
+        start = response.parts[place].find(b"BODYSTRUCTURE (")
+        if start >= 0:
+            structure = b" ".join([response.parts[place][start:], *response.parts[place + 2 :: 2]]).lower()
+            return b'"attachment"' in structure or (
+                b'"application" "' in structure and _ATTACHED.search(structure) is not None
+            )
+    return False
 
 
 def _first(pattern: re.Pattern[bytes], text: bytes) -> bytes:
