@@ -159,7 +159,7 @@ class ImapSession:
         while True:
             response = self.wire.response(literal_limit)
             line = response.line
-            if line.startswith(b"* "):
+            if line.startswith(b"*"):
                 count += 1
                 if count > RESPONSES:
                     raise ProtocolError("the server does not come to an end")
@@ -485,7 +485,7 @@ class ImapSession:
 
     def _leave(self, name: bytes) -> None:
         """Close a folder that is about to change, without expunging anything."""
-        if self.selected == name:
+        if self.selected and self.selected == name:
             self.selected = b""
             with contextlib.suppress(Refused):
                 self._run(*((b"UNSELECT",) if "UNSELECT" in self.capabilities else (b"EXAMINE", b"INBOX")))
