@@ -25,10 +25,10 @@ def _with_screen(words: list[str]) -> int:
 
     try:
         if words[:1] == ["demo"]:
-            from termmail.demo import run as demo
+            from termmail.demo.run import run as demo
 
             options = cli.parser().parse_args(words)
-            return demo.run(Path(options.keep) if options.keep else None)
+            return demo(Path(options.keep) if options.keep else None)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             print("termmail: the mail client needs a terminal (termmail --help lists the commands)", file=sys.stderr)
             return 2
@@ -47,7 +47,7 @@ def _with_screen(words: list[str]) -> int:
         )
     except (TermmailError, OSError) as error:
         print(f"termmail: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+        return int(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         return 130
 

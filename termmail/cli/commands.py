@@ -76,7 +76,7 @@ def _engine(place: Paths, options: argparse.Namespace) -> int:
             return 0
         return 0 if link.wait_until(lambda: not link.is_running(place), 10) else 1
     answer = link.ask(place, {"status": True}, 5.0)
-    status = answer["status"] if answer else {"running": False, "pid": 0, "version": "", "accounts": [], "attached": 0}
+    status: dict[str, Any] = answer["status"] if answer else {"running": False, "pid": 0, "version": "", "accounts": [], "attached": 0}
     if options.json:
         _print(status)
         return 0
@@ -84,7 +84,7 @@ def _engine(place: Paths, options: argparse.Namespace) -> int:
         print("no engine is running")
         return 0
     print(f"engine {status['version']}, pid {status['pid']}, {status['attached']} attached")
-    for one in status["accounts"]:
+    for one in list(status["accounts"]):
         said = f": {one['error']}" if one["error"] else ""
         print(f"  {one['name']:16} {one['state']}, {one['queued']} queued{said}")
     return 0
@@ -114,8 +114,8 @@ def _sync(place: Paths, loaded: Loaded, options: argparse.Namespace) -> int:
     done = once.sync_once(place, loaded, accounts=names, headers_only=options.headers_only, on_progress=progress)
     if tty:
         print("\r\x1b[K", end="", file=sys.stderr)
-    wanted = {name.casefold() for name in options.folder or ()}
-    lines = [one for one in done.folders if not wanted or str(one["folder"]).casefold() in wanted]
+    wanted = {name.casefold() for name in (options.folder or [])}
+    lines: list[dict[str, Any]] = [one for one in done.folders if not wanted or str(one["folder"]).casefold() in wanted]
     new = sum(int(one["new"]) for one in lines)
     for one in lines:
         if options.json:

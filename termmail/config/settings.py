@@ -194,7 +194,8 @@ class _Reader:
         choices = of.metadata.get("choices")
         if choices and value not in choices:
             raise ValueError(f"should be one of {', '.join(choices)}")
-        return float(value) if isinstance(default, float) else value
+        number: Any = value
+        return float(number) if type(default) is float else number
 
     # -- accounts --------------------------------------------------------------
 

@@ -46,11 +46,11 @@ class _Rest:
             try:
                 got = yield waits_for
             except BaseException as error:  # noqa: BLE001  handed on to whom it is meant for
-                step = lambda error=error: self.work.throw(error)  # noqa: E731
+                failure: BaseException | None = error
             else:
-                step = lambda got=got: self.work.send(got)  # noqa: E731
+                failure = None
             try:
-                waits_for = step()
+                waits_for = self.work.send(got) if failure is None else self.work.throw(failure)
             except StopIteration:
                 return
 
@@ -214,7 +214,7 @@ class TermmailApp(App[int]):
 
     # -- asking --------------------------------------------------------------------------
 
-    async def ask(self, dialog: ModalScreen[T | None] | ModalScreen[T]) -> T | None:
+    async def ask(self, dialog: ModalScreen[T]) -> T | None:
         """Show a dialog and wait for its answer."""
         future: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
 

@@ -15,7 +15,7 @@ from textual.app import App
 from textual.theme import Theme
 
 from termmail.config.settings import Problem
-from termmail.config.themes import VARIABLES, ThemeSpec, load, shipped
+from termmail.config.themes import COLOURS, VARIABLES, ThemeSpec, load, shipped
 from termmail.paths import Paths
 
 WAIT = 0.15  # seconds for the terminal's answer
@@ -35,12 +35,25 @@ def register(app: App[int], paths: Paths) -> tuple[dict[str, ThemeSpec], list[Pr
 
 def _textual(spec: ThemeSpec) -> Theme:
     options: dict[str, Any] = dict(spec.colours)
-    return Theme(name=spec.name, dark=spec.dark, variables=dict(spec.variables), **options)
+    return Theme(name=spec.name, dark=spec.dark, variables=_resolved(spec), **options)
+
+
+def _resolved(spec: ThemeSpec) -> dict[str, str]:
+    """Our variables for a theme: what it says, else made from its colours."""
+    colours = (
+        dict.fromkeys(COLOURS, spec.colours["primary"])
+        | {"foreground": "#d0d0d0" if spec.dark else "#202020"}
+        | spec.colours
+    )
+    return {
+        name: re.sub(r"\$([a-z]+)", lambda match: colours[match[1]], spec.variables.get(name, default))
+        for name, default in VARIABLES.items()
+    }
 
 
 def defaults() -> dict[str, str]:
-    """Our variables for themes that do not name them."""
-    return dict(VARIABLES)
+    """Our variables for Textual's own themes, which do not name them."""
+    return _resolved(ThemeSpec("", True, {"primary": "#7aa2f7"}))
 
 
 def choose(wanted: str, themes: dict[str, ThemeSpec]) -> str:

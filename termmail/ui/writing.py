@@ -80,7 +80,8 @@ class Writing:
         await self.open(
             Draft(
                 account=account.name, sender=identities(account)[0], to=to, cc=cc, subject=subject,
-                body=signed(body or "\n", account.signature), attachments=tuple(map(attached, attach.split("\n") if attach else ())),
+                body=signed(body or "\n", account.signature),
+                attachments=tuple(attached(path) for path in filter(None, attach.split("\n"))),
             )
         )  # fmt: skip
 

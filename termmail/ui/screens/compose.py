@@ -179,9 +179,18 @@ class ComposeScreen(ModalScreen[str]):
             self.review()
         elif self.reviewing and not self._busy:
             actions: dict[str, Callable[[], object]] = {
-                "y": self._send, "e": self.edit, "escape": self.edit, "enter": self.edit, "p": self._keep,
-                "n": self._discard, "a": self._add_file, "r": self._remove_file, "i": self._identity, "c": self._more, "b": self._more,
-            }  # fmt: skip
+                "y": self._send,
+                "e": self.edit,
+                "escape": self.edit,
+                "enter": self.edit,
+                "p": self._keep,
+                "n": self._discard,
+                "a": self._add_file,
+                "r": self._remove_file,
+                "i": self._identity,
+                "c": self._more,
+                "b": self._more,
+            }
             if event.key == "E":
                 await self._foreign_editor()
             elif event.key in actions:

@@ -81,7 +81,7 @@ class _Choices(Lines):
         return [Segment(f" {fit(label, room)} ", base), Segment(f"{hint} ", base + self.look("choices--hint"))]
 
 
-class Choose(ModalScreen[str | None]):
+class Choose(ModalScreen[str]):
     """Choose one of many by typing a part of it; the key of the choice, None for none."""
 
     def __init__(self, title: SafeText, items: Sequence[Item], *, query: str = "") -> None:
@@ -149,7 +149,7 @@ class Confirm(ModalScreen[bool]):
             self.dismiss(False)
 
 
-class AskText(ModalScreen[str | None]):
+class AskText(ModalScreen[str]):
     """A line of text, None if the user leaves."""
 
     def __init__(self, title: SafeText, value: str = "") -> None:
