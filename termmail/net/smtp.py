@@ -72,6 +72,11 @@ async def _connected(server: Server, secret: str) -> aiosmtplib.SMTP:
             raise AuthRefused("signing in by OAuth2 is not there yet", hint="use an app password")
         if server.auth == Auth.PASSWORD:
             await client.login(server.user, secret, timeout=COMMAND)
+        elif client.is_ehlo_or_helo_needed:  # what the server offers is asked for before MAIL, not by it
+            try:
+                await client.ehlo(timeout=COMMAND)
+            except aiosmtplib.SMTPHeloError:
+                await client.helo(timeout=COMMAND)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         raise _explained(error, server, where) from error
