@@ -161,6 +161,7 @@ log_path = {self.directory}/log
 {users}{self._certificates() if self.tls else "ssl = no"}
 disable_plaintext_auth = no
 auth_mechanisms = plain login
+auth_failure_delay = 0
 mail_location = mdbox:{self.directory}/mail/%u
 mail_home = {self.directory}/mail/%u
 first_valid_uid = 1
@@ -202,6 +203,9 @@ service pop3-login {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =
