@@ -78,7 +78,9 @@ async def save(screen: MailScreen, where: str) -> None:
 
 
 async def _save(screen: MailScreen, raw: bytes, parts: list[Part], where: str) -> None:
-    folder = where or await screen.owner.ask_text("Save to folder", screen.owner.settings.save_folder)
+    from termmail.ui.screens.dialogs import SavePath
+
+    folder = where or await screen.owner.ask(SavePath(value=screen.owner.settings.save_folder))
     if not folder:
         return
     saved = []

@@ -31,12 +31,16 @@ def attached(path: str) -> Attachment:
     """A file as an attachment.  Raises UsageError if it cannot be read."""
     import mimetypes
 
-    found = Path(path).expanduser()
+    found = Path(path)
     try:
+        found = found.expanduser()
+        if found.exists() and not found.is_file():  # opening a named pipe would wait for ever
+            raise UsageError(f"{safe_line(path, 200)} cannot be attached: it is no file")
         with found.open("rb"):
             length = found.stat().st_size
-    except OSError as error:
-        raise UsageError(f"{safe_line(path, 200)} cannot be attached: {error.strerror}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{safe_line(path, 200)} cannot be attached: {words}") from error
     kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
     return Attachment(safe_line(found.name, 200), kind, str(found.absolute()), size=length)
 
