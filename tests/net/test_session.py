@@ -170,7 +170,7 @@ def test_messages_are_copied_moved_and_expunged(mailbox):
     session.select(b"INBOX")
     copied = session.copy([1, 2], b"Archive")
     assert sorted(mailbox.contents("Archive")) == [1, 2]
-    assert copied == {1: 1, 2: 2}
+    assert copied == {1: 1, 2: 2} or (copied == {} and "UIDPLUS" not in session.capabilities)
     if "MOVE" in session.capabilities:
         assert session.move([3], b"Archive") == {3: 3}
         assert sorted(mailbox.contents("INBOX")) == [1, 2, 4]
@@ -215,9 +215,10 @@ def test_folders_are_made_renamed_and_deleted_under_any_name(mailbox):
         assert there[wire].subscribed
         assert session.append(wire, letter(1), Flag(0), 0) in (0, 1)
         assert session.select(wire).exists == 1
+        session.subscribe(wire, False)
+        assert not {folder.wire: folder for folder in session.list_folders()}[wire].subscribed
         session.rename(wire, wire + b" 2")
         assert session.status(wire + b" 2").messages == 1
-        session.subscribe(wire, False)
         session.select(wire + b" 2")
         session.delete(wire + b" 2")
         assert wire + b" 2" not in {folder.wire for folder in session.list_folders()}
