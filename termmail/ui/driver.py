@@ -8,13 +8,20 @@ character or escape sequence inside a frame that is not style, position or a lin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import selectors
+from codecs import getincrementaldecoder
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from rich.cells import split_graphemes
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 FRAME = re.compile(r"\x1b\[\d+;\d+H")
 _TOKEN = re.compile(
@@ -27,6 +34,8 @@ _TOKEN = re.compile(
     re.S,
 )
 _SYNC = ("\x1b[?2026h", "\x1b[?2026l")
+_ESCAPE = 0.04  # seconds after which an ESC without a sequel was the key
+_TICK = 0.1  # seconds between looks whether the program ends
 _GAP = 6  # unchanged cells that are cheaper to send again than to skip
 _SCROLL_FROM = 400  # characters of output from which a scroll is looked for
 _UNERASABLE = frozenset({"4", "7", "9", "21", "53"})  # styles that show on blanks
@@ -315,6 +324,31 @@ class DiffDriver(LinuxDriver):
 
     def _enable_mouse_pixels(self) -> None:
         """Cells are fine."""
+
+    def run_input_thread(self) -> None:
+        """Read keys.  Textual's own looks ten times a second whether an ESC stands alone: too slow for a key."""
+        parser = XTermParser(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                escape = parser._timeout_time is not None
+                if selector.select(_ESCAPE if escape else _TICK):
+                    data = b""
+                    with contextlib.suppress(OSError):  # EIO: the terminal has gone
+                        data = os.read(self.fileno, 4096)
+                    if not data:
+                        break
+                    self._hand_on(parser.feed(decode(data)))
+                elif escape:
+                    parser._timeout_time = 0.0
+                self._hand_on(parser.tick())
+        with contextlib.suppress(EOFError, ParseError):
+            self._hand_on(parser.feed(""))
+
+    def _hand_on(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.process_message(message)
 
     def write(self, data: str) -> None:
         """Frames as differences; everything else as it is."""

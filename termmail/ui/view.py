@@ -9,18 +9,26 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 
+from termmail.model.account import Role
 from termmail.model.message import FolderId, PlacementId, Row
 from termmail.store.db import Store
 
 FIRST, SLICE = 200, 20_000  # messages
+_NOW = 1 << 62  # a place in the store's feed that is never reached: only what comes counts
 AROUND = 32  # rows read with one that is needed
 ROWS_KEPT = 2_000
+SCAN_FROM = 50  # messages that leave at once, from which one pass over the view is cheaper
 
 
 class View:
-    """Placements newest first.  `folder_id` 0 is a search: its members only ever go."""
+    """Placements newest first.
+
+    With `ids` it shows what a search found (in `folder_id`; 0: anywhere): its members only ever go, when they
+    leave that folder, or for the Trash or Junk if the search found nothing there.
+    """
 
     def __init__(self, store: Store, folder_id: FolderId, ids: Sequence[PlacementId] | None = None) -> None:
         self.store = store
@@ -30,7 +38,8 @@ class View:
         self.complete = False
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._newest = store.mail.newest_placement()
-        self._touched, _ = store.mail.touched_since(0)
+        self._touched, _ = store.mail.touched_since(_NOW)
+        self._away: set[FolderId] = set()
         if ids is None:
             self._extend(FIRST)
         else:
@@ -40,6 +49,8 @@ class View:
                     self.ids.append(placement)
                     self.order.append(-keys[placement][1])
             self.complete = True
+            unwanted = {f.id for f in store.mail.folders() if f.role in (Role.TRASH, Role.JUNK)}
+            self._away = unwanted - {view for view, _ in keys.values() if view}
         self.is_search = ids is not None
 
     def __len__(self) -> int:
@@ -77,7 +88,9 @@ class View:
         """The row at a place; its neighbours are read with it.  None if it has just gone."""
         placement = self.ids[index]
         row = self._rows.get(placement)
-        if row is None:
+        if row is not None:
+            self._rows.move_to_end(placement)
+        else:
             low = max(0, index - AROUND)
             wanted = [PlacementId(i) for i in self.ids[low : index + AROUND] if i not in self._rows]
             self._rows.update(self.store.mail.rows(wanted))  # type: ignore[arg-type]
@@ -121,37 +134,32 @@ class View:
             self._rows.pop(placement, None)
             view, sort = keys.get(placement, (None, 0))
             if self.is_search:
-                if view is None:
+                if view is None or view in self._away or (self.folder_id and view != self.folder_id):
                     gone.add(placement)
                 altered = True
             elif view == self.folder_id:
                 if self._find(placement, -sort) < 0:
                     came.append((placement, sort))
                 altered = True
-            else:
-                gone.add(placement)
-        return self._drop(gone) | self._take_in(came) | altered
+            elif placement not in keys or self._find(placement, -sort) >= 0:
+                gone.add(placement)  # what was never here (another folder's) is not looked for
+        return self._drop(gone, keys) | self._take_in(came) | altered
 
-    def _drop(self, gone: set[PlacementId]) -> bool:
-        """Remove these, wherever they stand."""
+    def _drop(self, gone: set[PlacementId], keys: Mapping[PlacementId, tuple[FolderId | None, int]]) -> bool:
+        """Remove these: by their sort key where the store still has it, else (and if they are many) in one pass."""
         if not gone:
             return False
-        if len(gone) > 50:
-            keep = [place for place, i in enumerate(self.ids) if i not in gone]
-            if len(keep) == len(self.ids):
-                return False
-            self.ids = array("q", [self.ids[place] for place in keep])
-            self.order = array("q", [self.order[place] for place in keep])
-            return True
-        altered = False
-        for placement in gone:
-            try:
-                at = self.ids.index(placement)
-            except ValueError:
-                continue
-            del self.ids[at], self.order[at]
-            altered = True
-        return altered
+        if len(gone) <= SCAN_FROM and all(placement in keys for placement in gone):
+            places = [self._find(placement, -keys[placement][1]) for placement in gone]
+            for at in sorted((place for place in places if place >= 0), reverse=True):
+                del self.ids[at], self.order[at]
+            return any(place >= 0 for place in places)
+        keep = bytes(placement not in gone for placement in self.ids)
+        if all(keep):
+            return False
+        self.ids = array("q", compress(self.ids, keep))
+        self.order = array("q", compress(self.order, keep))
+        return True
 
     def _take_in(self, came: Sequence[tuple[int, int]]) -> bool:
         """Insert these in order; those older than what is read so far come with their slice."""
