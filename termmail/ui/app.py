@@ -196,11 +196,12 @@ class TermmailApp(App[int]):
             return
         self.run_task(_Rest(work, waits_for))
 
-    def run_task(self, work: Any) -> None:
-        """Something that asks the user and waits."""
+    def run_task(self, work: Any) -> asyncio.Task[None]:
+        """Something that waits, for the user or for a worker; what goes wrong is said in the status line."""
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _guarded(self, work: Any) -> None:
         try:

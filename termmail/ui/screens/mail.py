@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
+from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -25,16 +25,17 @@ from termmail.store.verbs import VERBS
 from termmail.text import SafeText, safe_line
 from termmail.ui import actions
 from termmail.ui.view import View
-from termmail.ui.widgets.folder_tree import FolderTree
+from termmail.ui.widgets.folder_tree import FolderTree, title
 from termmail.ui.widgets.message_list import Glyphs, MessageList
 from termmail.ui.widgets.prompt import Prompt
 from termmail.ui.widgets.reader import Reader
-from termmail.ui.widgets.status import KeyLine, StatusLine, summary
+from termmail.ui.widgets.status import KeyLine, StatusLine, TitleLine, summary
 
 if TYPE_CHECKING:
     from termmail.ui.app import TermmailApp
 
 PREVIEW = 0.08  # seconds the cursor rests before its message is rendered
+PATIENCE = 0.25  # seconds a message may take to open before the one that stood there goes
 READ_AFTER = 1.0  # seconds on the screen until a message counts as read
 NARROW, BESIDE = 100, 150  # columns: below the first one pane at a time, from the second the reader stands beside
 DOCUMENTS = 32  # rendered messages that are kept
@@ -48,7 +49,7 @@ _ROLES = {
 class MailScreen(Screen[None]):
     """See the module."""
 
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""  # None would mean the application's: the first pane
 
     def __init__(self, app: TermmailApp) -> None:
         super().__init__(id="mail")
@@ -58,6 +59,7 @@ class MailScreen(Screen[None]):
         self.tree_pane = FolderTree(glyphs=self.glyphs, id="tree")
         self.list = MessageList(glyphs=self.glyphs, id="list")
         self.reader = Reader(glyphs=self.glyphs, id="reader")
+        self.title_line = TitleLine(dots=self.glyphs.dots, id="title")
         self.status = StatusLine(id="status")
         self.keys = KeyLine(id="keys")
         self.prompt = Prompt(id="prompt")
@@ -80,9 +82,11 @@ class MailScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="panes"):
             yield self.tree_pane
-            with Container(id="mailbox"):
-                yield self.list
-                yield self.reader
+            with Vertical(id="mailbox"):
+                yield self.title_line
+                with Container(id="split"):
+                    yield self.list
+                    yield self.reader
         yield self.prompt
         yield self.status
         yield self.keys
@@ -95,7 +99,6 @@ class MailScreen(Screen[None]):
         self.lay_panes()
         self.look_at_accounts()
         self.list.focus()
-        self.go_to_role(Role.INBOX)
         if self.store.mishap:
             self.say(safe_line(self.store.mishap), "error")
         self.set_interval(1.0, self._watch)
@@ -107,7 +110,7 @@ class MailScreen(Screen[None]):
         """Which panes stand where, for the size and the user's choice."""
         width = self.app.size.width
         choice = self.layout_choice
-        narrow = width < NARROW
+        narrow, previewed = width < NARROW, self.preview
         if choice == "auto":
             choice = "right" if width >= BESIDE else "below"
         if narrow:
@@ -120,6 +123,8 @@ class MailScreen(Screen[None]):
         focused = self.tree_pane.has_focus
         self.tree_pane.display = not narrow or focused
         self.query_one("#mailbox").display = not (narrow and focused)
+        if self.preview and not previewed and self.list.current() != self._shown:
+            self._preview_soon()
 
     @property
     def preview(self) -> bool:
@@ -206,19 +211,17 @@ class MailScreen(Screen[None]):
     def _account(self) -> AccountStatus | None:
         """How the account of the open folder stands."""
         wanted = self.folder.account_id if self.folder else 0
-        return next((one for one in self.store.mail.accounts() if one.account_id == wanted), None)
+        return next((one for one in self.tree_pane.accounts if one.account_id == wanted), None)
 
     def _say_empty(self) -> None:
         """What stands in an empty list."""
         words = ""
         if self.list.count() == 0:
-            account = next(
-                (a for a in self.store.mail.accounts() if self.folder and a.account_id == self.folder.account_id), None
-            )
+            account = self._account()
             if self.searching:
                 words = "Nothing found"
             elif self.folder is None:
-                words = "Connecting…" if self.store.mail.accounts() else "No account yet — :add-account"
+                words = "Connecting…" if self.tree_pane.accounts else "No account yet — :add-account"
             elif account and account.state in _CUT_OFF and not self.folder.complete:
                 words = "No connection: showing what is here"
             elif not self.folder.complete and self.folder.srv_total != 0:
@@ -228,6 +231,28 @@ class MailScreen(Screen[None]):
         if words != self.list.empty:
             self.list.empty = SafeText(words)
             self.list.refresh()
+        self._entitle()
+
+    def _entitle(self) -> None:
+        """The line above the list."""
+        selected, folder = len(self.list.marked), self.folder
+        if self.list.range_from >= 0:
+            selected = abs(self.list.cursor - self.list.range_from) + 1
+        if folder is None:
+            self.title_line.show(SafeText("termmail"), SafeText(""), SafeText(""), 0)
+            return
+        account = self._account()
+        several = len(self.tree_pane.accounts) > 1
+        where = safe_line(account.name) if account is not None and several else SafeText("")
+        if self.searching:
+            inside = title(folder) if self.list.view is not None and self.list.view.folder_id else SafeText("")
+            self.title_line.show(safe_line(f"“{self.searching}”"), inside, SafeText(f"{self.list.count():,} found"), selected)
+            return
+        said = [f"{folder.unread:,} unread"] if folder.unread else []
+        if folder.total:
+            all_of = f" of {folder.srv_total:,}" if not folder.complete and folder.srv_total > folder.total else ""
+            said.append(f"{folder.total:,}{all_of}")
+        self.title_line.show(title(folder), where, SafeText(" · ".join(said)), selected)
 
     def refresh_list(self) -> None:
         """The list's view may have changed."""
@@ -358,7 +383,13 @@ class MailScreen(Screen[None]):
         if raw is None:
             self._wait_for(row.message_id)
             return
-        self._rendering = asyncio.get_running_loop().create_task(self._render_body(placement, row.message_id, raw, key))
+        self._rendering = task = self.owner.run_task(self._render_body(placement, row.message_id, raw, key))
+
+        def still_waits() -> None:
+            if self._rendering is task and not task.done():
+                self.reader.say(SafeText("Opening…"))
+
+        self.set_timer(PATIENCE, still_waits)
 
     def _wait_for(self, message: MessageId) -> None:
         """The message is not here: ask for it, and say how it stands."""
@@ -528,6 +559,7 @@ class MailScreen(Screen[None]):
             self.list.marked.clear()
             self.list.range_from = -1
             self.list.refresh()
+            self._entitle()
         elif self.searching and self.folder is not None:
             self.go_to_folder(self.folder.id)
         else:
@@ -629,12 +661,13 @@ class MailScreen(Screen[None]):
             self._say_selected()
 
     def _say_selected(self) -> None:
-        count = len(self.list.marked)
-        self.say(SafeText(f"{count:,} selected" if count else ""))
+        """What a verb would act on stands in the title line."""
+        self._entitle()
 
     def act_select_range(self) -> None:
         self.list.range_from = -1 if self.list.range_from >= 0 else self.list.cursor
-        self.list.redraw(self.list.cursor)
+        self.list.refresh()
+        self._entitle()
 
     def _select_where(self, query: str) -> None:
         view = self.list.view
@@ -947,7 +980,7 @@ class MailScreen(Screen[None]):
         found = self.store.search.find(line, folder_id=folder)
         self.searching = line
         self._close_reader()
-        self._show_view(View(self.store, FolderId(0), found), self.folder.role if folder and self.folder else Role.NONE)
+        self._show_view(View(self.store, folder or FolderId(0), found), self.folder.role if folder and self.folder else Role.NONE)
         self.list.focus()
         self.say(safe_line(f"{len(found):,} found for {line} · q goes back"))
 

@@ -21,6 +21,11 @@ _TITLES = {
 }  # fmt: skip
 
 
+def title(folder: Folder) -> SafeText:
+    """A folder's name for people: what it is for, else its path."""
+    return SafeText(_TITLES[folder.role]) if folder.role in _TITLES else folder.path
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line: an account (folder None), or a folder."""
@@ -53,7 +58,7 @@ class FolderTree(Lines):
         self.entries: list[Entry] = []
         self.closed: set[str] = set()
         self.shown_folder = FolderId(0)
-        self._accounts: list[AccountStatus] = []
+        self.accounts: list[AccountStatus] = []
         self._folders: list[Folder] = []
 
     def count(self) -> int:
@@ -61,15 +66,15 @@ class FolderTree(Lines):
 
     def load(self, accounts: list[AccountStatus], folders: list[Folder]) -> None:
         """Show these."""
-        if accounts == self._accounts and folders == self._folders:
+        if accounts == self.accounts and folders == self._folders:
             return
-        self._accounts, self._folders = accounts, folders
+        self.accounts, self._folders = accounts, folders
         self._rebuild()
 
     def _rebuild(self) -> None:
         key = self.entries[self.cursor].key if self.entries else ""
         entries: list[Entry] = []
-        for account in self._accounts:
+        for account in self.accounts:
             mine = [f for f in self._folders if f.account_id == account.account_id]
             name = safe_line(account.name)
             entries.append(Entry(account, None, 0, name, bool(mine), f"a:{account.name}"))
@@ -77,7 +82,7 @@ class FolderTree(Lines):
                 entries += self._below(account, mine)
         self.entries = entries
         keys = [entry.key for entry in entries]
-        if key in keys:
+        if key in keys and (self.has_focus or not self.shown_folder):
             self.cursor = keys.index(key)
         elif self.shown_folder:
             self.cursor = max(0, self._place_of(self.shown_folder))
@@ -86,33 +91,23 @@ class FolderTree(Lines):
     def _below(self, account: AccountStatus, folders: list[Folder]) -> list[Entry]:
         """An account's folders: those with a role, then the others as a tree."""
         out = [
-            Entry(account, f, 1, SafeText(_TITLES.get(f.role, str(f.path))), False, f"f:{f.id}")
+            Entry(account, f, 1, title(f), False, f"f:{f.id}")
             for f in folders
             if f.role
         ]
+        roles = {str(f.path) for f in folders if f.role}
         plain = sorted((f for f in folders if not f.role), key=lambda f: f.path.casefold().split(f.delimiter or "\0"))
-        paths = {str(f.path) for f in folders}
-        hidden: list[str] = []
+        here = {str(f.path) for f in plain}
+        above = {str(f.path): [p for p in _parents(f.path, f.delimiter) if p in here] for f in plain}
+        branches = {parent for parents in above.values() for parent in parents}
+        hidden: set[str] = set()
         for folder in plain:
-            path, delimiter = str(folder.path), folder.delimiter
-            if any(path.startswith(prefix) for prefix in hidden):
-                continue
-            parents = [
-                parent for parent in _parents(path, delimiter)
-                if parent in paths and not any(f.role and f.path == parent for f in folders)
-            ]  # fmt: skip
-            title = (
-                path[len(parents[-1]) + 1 :]
-                if parents
-                else path.removeprefix(f"INBOX{delimiter}")
-                if delimiter
-                else path
-            )
-            branch = bool(delimiter) and any(other.startswith(path + delimiter) for other in paths)
-            key = f"f:{folder.id}"
-            out.append(Entry(account, folder, 1 + len(parents), SafeText(title), branch, key))
-            if branch and key in self.closed:
-                hidden.append(path + delimiter)
+            path, parents, key = str(folder.path), above[str(folder.path)], f"f:{folder.id}"
+            if hidden.isdisjoint(parents):
+                name = _below_name(path, folder.delimiter, parents, roles)
+                out.append(Entry(account, folder, 1 + len(parents), name, path in branches, key))
+                if path in branches and key in self.closed:
+                    hidden.add(path)
         return out
 
     def _place_of(self, folder: FolderId) -> int:
@@ -195,3 +190,11 @@ def _parents(path: str, delimiter: str) -> list[str]:
         return []
     parts = path.split(delimiter)
     return [delimiter.join(parts[:size]) for size in range(1, len(parts))]
+
+
+def _below_name(path: str, delimiter: str, parents: list[str], roles: set[str]) -> SafeText:
+    """What is left to say of a path below the folders that stand above it; INBOX is not said."""
+    if parents:
+        return SafeText(path[len(parents[-1]) + len(delimiter) :])
+    inbox = f"INBOX{delimiter}"
+    return SafeText(path[len(inbox) :] if delimiter and "INBOX" in roles and path.startswith(inbox) else path)

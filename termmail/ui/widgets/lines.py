@@ -114,8 +114,12 @@ class Lines(ScrollView, can_focus=True):
         """The cursor has left a line."""
 
     def page(self, pages: float) -> bool:
-        """Move and scroll by pages."""
-        return self.go(self.cursor + (int(self.size.height * pages) or (1 if pages > 0 else -1)))
+        """Move by pages; the lines scroll as far as the cursor goes, so that it keeps its place on the screen."""
+        step = int(self.size.height * pages) or (1 if pages > 0 else -1)
+        top = max(0, min(self.scroll_offset.y + step, self.count() - self.size.height))
+        if top != self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False, force=True, immediate=True)
+        return self.go(self.cursor + step)
 
     def on_focus(self) -> None:
         self.redraw(self.cursor)

@@ -1,4 +1,4 @@
-"""The last two lines: what goes on, and the most useful keys."""
+"""The first line and the last two: what is shown, what goes on, and the most useful keys."""
 
 from __future__ import annotations
 
@@ -12,6 +12,39 @@ from textual.widget import Widget
 from termmail.model.account import AccountState, AccountStatus
 from termmail.text import SafeText
 from termmail.ui.widgets.lines import fit
+
+
+class TitleLine(Widget):
+    """What the list shows: the folder and its account, or a search; at the right how much of it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"title--name", "title--account", "title--count", "title--selected"}
+
+    def __init__(self, *, dots: str, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.dots = dots
+        self.parts = (SafeText(""), SafeText(""), SafeText(""), 0)
+
+    def show(self, name: SafeText, account: SafeText, count: SafeText, selected: int) -> None:
+        """Name, account ("" if there is only one), count in words, number of selected messages."""
+        parts = (name, account, count, selected)
+        if parts != self.parts:
+            self.parts = parts
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        name, account, count, selected = self.parts
+        width, base = self.size.width, self.rich_style
+        look = {one: base + self.get_component_rich_style(f"title--{one}", partial=True) for one in
+                ("name", "account", "count", "selected")}  # fmt: skip
+        marked = f"{selected:,} selected   " if selected else ""
+        room = max(1, width - len(marked) - cell_len(count) - 4)
+        title = fit(name, min(cell_len(name), room), dots=self.dots)
+        rest = room - cell_len(title)
+        return Strip([
+            Segment("  ", base), Segment(title, look["name"]),
+            Segment(fit(f"  {account}", rest, dots=self.dots), look["account"]),
+            Segment(marked, look["selected"]), Segment(count, look["count"]), Segment("  ", base),
+        ]).adjust_cell_length(width, base)  # fmt: skip
 
 
 class StatusLine(Widget):
@@ -47,7 +80,8 @@ class StatusLine(Widget):
         error = self.get_component_rich_style("status--error", partial=True)
         words = base + (error if self.kind == "error" else self.get_component_rich_style("status--words", partial=True))
         state = f"{self.typed}  {self.state}" if self.typed else str(self.state)
-        right = min(cell_len(state), width // 2)
+        said = min(cell_len(self.words), width // 2)
+        right = max(0, min(cell_len(state), width - said - 3))
         left = max(0, width - right - 3)
         style = base + self.get_component_rich_style("status--state", partial=True)
         return Strip([
