@@ -308,6 +308,7 @@ class Intents:
         """The wishes of an account as commands; flags before moves, nothing that is under way."""
         flying = self._flying()
         groups: dict[tuple[Any, ...], list[tuple[PlacementId, int]]] = {}
+        came_true: list[int] = []
         for placement_id, folder_id, uid, view, srv, flags, srv_kw, kw, pending, validity in self.db.all(
             "SELECT p.id, p.folder_id, p.uid, p.view_id, p.srv_flags, p.flags, p.srv_keywords, p.keywords, p.pending, "
             "f.uidvalidity FROM placement p JOIN folder f ON f.id = p.folder_id WHERE p.pending <> 0 "
@@ -327,15 +328,19 @@ class Intents:
             elif pending & PENDING_MOVE:
                 key = ("1move", folder_id, validity, view)
             else:
+                came_true.append(placement_id)  # another client did the same
                 continue
             groups.setdefault(key, []).append((placement_id, uid))
+        for part in chunks(came_true):
+            with self.db.transaction():
+                self.db.execute(f"UPDATE placement SET pending = 0 WHERE id IN ({marks(part)})", part)
         found = []
         for key in sorted(groups):
             kind, folder_id, validity, *rest = key
             defaults: list[Any] = [0, 0, 0, "", ""]
             dest, add, remove, words, less_words = [*rest, *defaults[len(rest) :]]
-            for part in range(0, len(groups[key]), BATCH_LIMIT):
-                items = tuple(groups[key][part : part + BATCH_LIMIT])
+            for start in range(0, len(groups[key]), BATCH_LIMIT):
+                items = tuple(groups[key][start : start + BATCH_LIMIT])
                 found.append(
                     Batch(kind[1:], folder_id, validity, items, dest, Flag(add), Flag(remove), words, less_words)
                 )
