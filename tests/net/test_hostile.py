@@ -232,6 +232,16 @@ def test_the_password_waits_for_the_challenge_without_sasl_ir():
         connect(at(server), SECRET).wire.close()
 
 
+def test_a_password_beyond_ascii_travels_as_a_literal():
+    def script(peer: Peer) -> None:
+        peer.send(b"* OK [CAPABILITY IMAP4rev1] hello\r\n")
+        assert peer.answer(said=b"OK [CAPABILITY IMAP4rev1] in") == 'LOGIN "ada" {7}\r\npässwo'.encode()
+        peer.until_gone()
+
+    with Scripted(script) as server:
+        connect(at(server), "pässwo").wire.close()
+
+
 def test_a_trace_never_holds_a_secret(monkeypatch, caplog):
     monkeypatch.setattr(wire, "TRACE", True)
     caplog.set_level(logging.DEBUG)
@@ -405,6 +415,21 @@ def test_signs_of_life_do_not_end_an_idle_and_a_wake_among_them_is_not_lost(talk
     _, session = talk(script)
     threading.Thread(target=lambda: (alive.wait(5), session.wake())).start()
     assert not session.idle(20)
+
+
+def test_a_number_that_is_told_again_is_no_news(talk):
+    def script(peer: Peer) -> None:
+        peer.answer(b"* 5 EXISTS\r\n")
+        for told in (b"* 5 EXISTS\r\n* 0 RECENT\r\n", b"* 3 EXPUNGE\r\n* 4 EXISTS\r\n", b"* 5 EXISTS\r\n"):
+            peer.answer(told)
+        peer.until_gone()
+
+    _, session = talk(script, b"IMAP4rev1")
+    session.select(b"INBOX")
+    assert not session.noop()
+    events = session.noop()
+    assert (events.exists, events.expunged) == (None, True)
+    assert session.noop().exists == 5
 
 
 def test_a_wake_before_the_idle_ends_it_at_once(talk):

@@ -122,7 +122,8 @@ class ImapSession:
         self.selected: bytes = b""
         self._selection: Selected | None = None
         self._count = 0
-        self._exists: int | None = None
+        self._exists: int | None = None  # news: a number that was not told before
+        self._known = -1  # messages in the selected folder, as last told
         self._expunged = False
         self._vanished: list[tuple[int, int]] = []
         self._flags: list[FlagsOf] = []
@@ -143,9 +144,8 @@ class ImapSession:
             log.debug("> %s", shown or safe_line((name + b" " + rest).decode("utf-8", "replace"), 300))
         self.traffic.round_trips += 1
         self.traffic.commands = [*self.traffic.commands[-199:], name.decode("ascii")]
-        *first, last = wire.flights(
-            tag + b" " + name + (b" " + rest if rest else b""), plus="LITERAL+" in self.capabilities
-        )
+        plus = bool({"LITERAL+", "LITERAL-"} & self.capabilities)
+        *first, last = wire.flights(tag + b" " + name + (b" " + rest if rest else b""), plus=plus)
         for piece in first:
             self.wire.send(piece)
             self._continuation(tag)
@@ -218,12 +218,15 @@ class ImapSession:
             return True
         number, kind = match[1], match[2].upper()
         if kind == b"EXISTS" and number:
-            self._exists = int(number)
+            if int(number) != self._known:  # some servers say it again and again
+                self._exists = self._known = int(number)
         elif kind == b"EXPUNGE" and number:
             self._expunged = True
+            self._known -= 1
         elif kind == b"VANISHED":
             text = response.line[match.end() :].replace(b"(EARLIER)", b"").strip()
             self._vanished += wire.ranges(text)
+            self._known = -1
             self._fold()
         elif kind == b"FETCH" and number:
             found = wire.fetched(response)
@@ -336,11 +339,9 @@ class ImapSession:
                     "the server offers no way to log in that termmail knows",
                     hint=safe_line(" ".join(sorted(word for word in offered if word.startswith("AUTH="))), 100),
                 )
-            elif user.isascii() and secret.isascii():
+            else:
                 rest = wire.argument(user) + b" " + wire.argument(secret)
                 self._run(b"LOGIN", rest, seconds=LOGIN, shown="LOGIN …")
-            else:
-                raise AuthRefused("the server cannot take a user name or password that is not plain ASCII")
         except Refused as error:
             if error.temporary or error.code == "UNAVAILABLE":
                 raise ConnectionLost(f"the server cannot log anybody in now: {error.words}") from error
@@ -442,6 +443,7 @@ class ImapSession:
             return self._selection
         self.selected = b""
         self._forget()
+        self._known = -1
         uidvalidity = uidnext = modseq = 0
         permanent: frozenset[str] | None = None
         condstore = b" (CONDSTORE)" if "CONDSTORE" in self.capabilities else b""
@@ -665,7 +667,7 @@ class ImapSession:
         """See `ImapBackend`."""
         names = b" ".join(WIRE_FLAGS[flag].encode() for flag in Flag if flag & flags)
         stamp = wire.date_time(when)
-        plus = "LITERAL+" in self.capabilities
+        plus = "LITERAL+" in self.capabilities or ("LITERAL-" in self.capabilities and len(message) <= 4096)
         rest = _mailbox(name) + b" (" + names + b') "' + stamp + b'" {%d%s}' % (len(message), b"+" if plus else b"")
         self.wire.expect(COMMAND + len(message) / wire.SLOWEST)
         tag = self._begin(b"APPEND", rest)
