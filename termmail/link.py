@@ -25,6 +25,7 @@ from termmail.paths import Paths
 
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
+REPLACE = 5.0  # seconds that an engine of another version has to leave
 COALESCE = 0.1  # seconds between two "again"
 
 
@@ -97,10 +98,7 @@ class Hub:
         try:
             writer.write(_line(hello()))
             while line := await reader.readline():
-                try:
-                    message = json.loads(line)
-                except ValueError:
-                    break
+                message = json.loads(line)
                 if not isinstance(message, dict):
                     break
                 if message.get("attach"):
@@ -110,10 +108,11 @@ class Hub:
                 answer = await self.handler(message)
                 if answer is not None:
                     writer.write(_line(answer))
+                    await writer.drain()  # whoever asks has to read
                 if message.get("look"):  # somebody's wish is news for the others
                     self.say(Again(everything=True), but=writer)
-        except (OSError, ValueError, asyncio.LimitOverrunError):
-            pass
+        except (OSError, ValueError, TypeError, RecursionError, asyncio.LimitOverrunError):
+            pass  # a client that went away, or that talks nonsense
         finally:
             self.attached.pop(writer, None)
             writer.close()
@@ -179,8 +178,11 @@ class Link:
 
     async def _stay(self) -> None:
         while True:
-            with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
+            with contextlib.suppress(OSError, ValueError, AttributeError, asyncio.LimitOverrunError):
                 reader, self._writer = await asyncio.open_unix_connection(str(self.paths.socket), limit=LINE_LIMIT)
+                if json.loads(await reader.readline()).get("protocol") != PROTOCOL:
+                    await self._replace_engine()
+                    continue
                 self._writer.write(_line({"attach": True, "open": self._open, "look": True}))
                 self.connected = True
                 self.on_again(Again(everything=True))
@@ -190,6 +192,19 @@ class Link:
                         self.on_again(_again(found))
             self.connected, self._writer = False, None
             await asyncio.sleep(0.2)
+
+    async def _replace_engine(self) -> None:
+        """An engine of another version runs, of before an update: it leaves, ours comes."""
+        assert self._writer is not None
+        self._writer.write(_line({"stop": True}))
+        self._writer.close()
+        self._writer = None
+        end = time.monotonic() + REPLACE
+        while is_running(self.paths) and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        with contextlib.suppress(EngineError):
+            ensure_engine(self.paths)
+        await asyncio.sleep(0.5)
 
 
 def _again(found: dict[str, Any]) -> Again:
@@ -236,12 +251,10 @@ class EngineLock:
         self.path = paths.lock
         self._descriptor = -1
 
-    def take(self) -> bool:
-        """True if it is ours now."""
+    def take(self, patience: float = 0.0) -> bool:
+        """True if it is ours now; `patience`: seconds to wait for one who only looked whether it is free."""
         descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not wait_until(lambda: _locked(descriptor, fcntl.LOCK_EX), patience):
             os.close(descriptor)
             return False
         os.ftruncate(descriptor, 0)
@@ -256,13 +269,25 @@ class EngineLock:
             self._descriptor = -1
 
 
-def is_running(paths: Paths) -> bool:
-    """An engine holds the lock."""
-    lock = EngineLock(paths)
-    if lock.take():
-        lock.release()
+def _locked(descriptor: int, kind: int) -> bool:
+    """Take a lock if it is free."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError:
         return False
     return True
+
+
+def is_running(paths: Paths) -> bool:
+    """An engine holds the lock."""
+    try:
+        descriptor = os.open(paths.lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _locked(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
 
 
 def ensure_engine(paths: Paths) -> None:

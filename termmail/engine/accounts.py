@@ -42,6 +42,10 @@ class AccountManager:
             found = self._secrets[server.secret_key] = secrets.secret(server)
         return found
 
+    def forget_secret(self, server: Server) -> None:
+        """It was refused: ask for it anew the next time."""
+        self._secrets.pop(server.secret_key, None)
+
     async def apply(self, loaded: Loaded, only: list[str] | None = None) -> None:
         """Make the workers those of the settings; an account that changed is begun anew."""
         self._secrets.clear()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from termmail.model.errors import NotFound, Refused
 from termmail.model.message import Flag, FolderId, PlacementId
+from termmail.net.backend import Header
 from termmail.net.imap.session import encode_name
 from termmail.store.intents import Batch, Errand, Flight
 from termmail.store.mail import FolderState
@@ -25,32 +26,58 @@ FINAL_CODES = frozenset({"NOPERM", "CANNOT", "NONEXISTENT", "OVERQUOTA", "ALREAD
 ATTEMPTS = 8
 
 
+Delay = tuple[int, float]  # failures so far, and when to try again
+Course = tuple[str, int, int]  # kind, folder and target of a batch: what one refusal delays
+
+
 async def carry_out(worker: Worker) -> bool:
-    """Carry out the next errand or batch; False if nothing is wanted, or it must wait."""
+    """Carry out the next errand or batch; False if nothing is wanted, or all of it must wait."""
     now = time.time()
-    if now < worker.carry_after:
-        return False
     store = worker.store
+    if now >= worker.recover_after and store.intents.flights(worker.id):
+        await recover(worker)
+        return True
     for errand in store.intents.errands(worker.id, now):
         await _errand(worker, errand)
         return True
-    batches = store.intents.batches(worker.id)
-    if not batches:
-        return False
-    try:
-        await _batch(worker, batches[0])
-        worker.carry_failures = 0
-    except Refused as error:  # temporary: what is final was dealt with
-        worker.carry_failures += 1
-        worker.carry_after = time.time() + min(900.0, 5.0 * 2**worker.carry_failures)
-        log.info("%s: a batch must wait: %s", worker.name, error.code)
-    return True
+    for batch in store.intents.batches(worker.id):
+        course = (batch.kind, batch.folder_id, batch.dest_id)
+        failures, after = worker.delayed.get(course, (0, 0.0))
+        if now < after:
+            continue
+        try:
+            await _batch(worker, batch, last_try=failures >= ATTEMPTS)
+            worker.delayed.pop(course, None)
+        except Refused as error:  # temporary: what is final was dealt with
+            worker.delayed[course] = (failures + 1, time.time() + _pause(failures))
+            log.info("%s: a batch must wait: %s", worker.name, error.code)
+        return True
+    return False
 
 
-async def _batch(worker: Worker, batch: Batch) -> None:
-    """One batch on its way and back."""
+def next_try(worker: Worker) -> float:
+    """When something that waits may be tried again, in seconds since the epoch; infinity if nothing waits."""
+    times = [after for _, after in worker.delayed.values()]
+    if worker.recover_after > time.time():
+        times.append(worker.recover_after)
+    return min((after for after in times if after > time.time()), default=float("inf"))
+
+
+def _pause(failures: int) -> float:
+    """Seconds to wait after so many failures before."""
+    return min(900.0, 10.0 * float(2**failures))
+
+
+async def _batch(worker: Worker, batch: Batch, *, last_try: bool) -> None:
+    """One batch on its way and back.  Raises Refused if it may be tried again later."""
     source = worker.store.mail.folder_state(batch.folder_id)
-    selected = await worker.call(lambda s: s.select(source.wire))
+    try:
+        selected = await worker.call(lambda s: s.select(source.wire))
+    except Refused as error:
+        if error.temporary and not last_try:
+            raise
+        _refuse(worker, batch, worker.store.intents.take_off(worker.id, batch), error)
+        return
     if selected.uidvalidity != batch.uidvalidity:
         worker.dirty[batch.folder_id] = True  # the next look finds the messages again
         await worker.sync_folder(batch.folder_id)
@@ -69,16 +96,32 @@ async def _batch(worker: Worker, batch: Batch) -> None:
         else:
             await _move(worker, flight)
     except Refused as error:
-        if error.temporary and error.code not in FINAL_CODES and worker.carry_failures < ATTEMPTS:
-            worker.store.intents.land(flight)
+        if error.temporary and error.code not in FINAL_CODES and not last_try:
+            _later(worker, flight)
             raise
-        what = {"flags": "change flags", "move": "move", "delete": "delete"}[batch.kind]
-        count = len(flight.items)
-        said = safe_line(f"the server would not {what} {count} message{'s' * (count > 1)}: {error.words}")
-        worker.store.intents.refused(flight, said, worker.name)
-        worker.news(folders={batch.folder_id, batch.dest_id}, notices=True)
-        worker.dirty[batch.folder_id] = True
+        _refuse(worker, batch, flight, error)
     worker.news(folders={batch.folder_id, batch.dest_id}, accounts=True)
+
+
+def _later(worker: Worker, flight: Flight) -> None:
+    """It will be tried again: anew, or from where it stands if copies were made that must not be made twice."""
+    phase = next((one.phase for one in worker.store.intents.flights(worker.id) if one.id == flight.id), "")
+    if phase == "copied":
+        worker.recover_after = time.time() + _pause(0)
+    else:
+        worker.store.intents.land(flight)
+
+
+def _refuse(worker: Worker, batch: Batch | Flight, flight: Flight, error: Refused) -> None:
+    """The server's no is final: the messages are again what they are there, and the user reads why."""
+    what = {"flags": "change flags of", "move": "move", "delete": "delete"}[batch.kind]
+    count = len(flight.items)
+    said = safe_line(f"the server would not {what} {count} message{'s' * (count > 1)}: {error.words}")
+    worker.store.intents.refused(flight, said, worker.name)
+    for folder_id in (batch.folder_id, batch.dest_id):
+        if folder_id:
+            worker.dirty[folder_id] = True
+    worker.news(folders={batch.folder_id, batch.dest_id}, notices=True, accounts=True)
 
 
 async def _flags(worker: Worker, flight: Flight) -> None:
@@ -144,9 +187,14 @@ async def recover(worker: Worker) -> None:
     for flight in worker.store.intents.flights(worker.id):
         try:
             await _recover(worker, flight)
-        except (Refused, NotFound) as error:
-            log.info("%s: a batch of the last run is sent again (%s)", worker.name, type(error).__name__)
+        except NotFound:  # a folder is gone, and what was wanted of it
             worker.store.intents.land(flight)
+        except Refused as error:
+            if error.temporary:
+                worker.recover_after = time.time() + _pause(1)
+                log.info("%s: a batch of the last run must wait: %s", worker.name, error.code)
+            else:
+                _refuse(worker, flight, flight, error)
 
 
 async def _recover(worker: Worker, flight: Flight) -> None:
@@ -185,16 +233,18 @@ async def _recover(worker: Worker, flight: Flight) -> None:
 
 
 async def _find_copies(worker: Worker, flight: Flight) -> dict[int, int]:
-    """Copies in the target that a COPY made before the crash, by Message-ID: old to new UID."""
+    """Copies in the target that a COPY made before the crash, by ident: old to new UID."""
     target = worker.store.mail.folder_state(flight.dest_id)
     await worker.call(lambda s: s.reselect(target.wire))
+    headers: list[Header] = []
+    await worker.call(lambda s: s.headers_from(flight.dest_uidnext, headers.extend))
+    copies: dict[bytes, list[int]] = {}
+    for header in headers:
+        copies.setdefault(header.summary.ident, []).append(header.uid)
     found: dict[int, int] = {}
     for place in worker.store.mail.places([placement for placement, _ in flight.items]):
-        mid = place.mid
-        if mid and place.uid is not None:
-            copies = await _find(worker, mid, flight.dest_uidnext)
-            if copies:
-                found[place.uid] = copies[-1]
+        if place.uid is not None and copies.get(place.ident):
+            found[place.uid] = copies[place.ident].pop(0)
     return found
 
 
@@ -202,8 +252,9 @@ async def _find(worker: Worker, mid: str, from_uid: int) -> list[int]:
     return await worker.call(lambda s: s.find_message_id(mid, from_uid))
 
 
-async def _reselect(worker: Worker, wire: bytes) -> None:
-    await worker.call(lambda s: s.reselect(wire))
+async def _reselect(worker: Worker, wire: bytes) -> int:
+    """SELECT; the folder's UIDVALIDITY."""
+    return (await worker.call(lambda s: s.reselect(wire))).uidvalidity
 
 
 async def _copy_uids(worker: Worker, target: FolderState, uids: list[int]) -> None:
@@ -254,8 +305,12 @@ async def _copy(worker: Worker, errand: Errand) -> None:
     for folder_id in dict.fromkeys(place.folder_id for place in places):
         source = worker.store.mail.folder_state(folder_id)
         uids = [place.uid for place in places if place.folder_id == folder_id and place.uid is not None]
-        await _reselect(worker, source.wire)
-        await _copy_uids(worker, target, uids)
+        if await _reselect(worker, source.wire) == source.uidvalidity:
+            await _copy_uids(worker, target, uids)
+        else:
+            worker.dirty[folder_id] = True
+            worker.store.mail.notice(worker.name, safe_line(f"{source.path} has changed: copy the messages again"))
+            worker.news(notices=True)
     worker.dirty[target.id] = True
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from termmail.model.account import Role
 from termmail.model.draft import Kind, Outgoing
-from termmail.model.errors import AuthRefused, NetError, Refused, SecretError, TermmailError, TlsError
+from termmail.model.errors import AuthRefused, Refused, SecretError, StoreError, TermmailError, TlsError
 from termmail.model.message import Flag
 from termmail.net.imap.quirks import FILES_SENT_ITSELF
 from termmail.text import safe_line
@@ -28,7 +28,9 @@ log = logging.getLogger("termmail.engine")
 RETRY = (60.0, 300.0, 900.0, 3600.0, 3600.0, 4 * 3600.0)  # seconds after the n-th failure; the last one goes on
 GIVE_UP = 5 * 86400.0
 NEEDS_USER = 300.0
+ATTEMPTS = 8
 KEEP_SENT = 7 * 86400.0
+LAST_WORD = 0.5  # seconds that leaving waits for the answer to a final dot
 PROGRESS = 0.25  # seconds between two notes of progress
 
 
@@ -40,6 +42,7 @@ class Sender:
         self.poke = asyncio.Event()
         self.idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._at_the_dot = False  # the last byte is leaving, its answer will decide
 
     def start(self) -> None:
         """Begin, with what the last run left in the middle."""
@@ -48,18 +51,24 @@ class Sender:
     async def stop(self) -> None:
         """End now; a message in the middle is looked at again at the next start."""
         if self._task is not None:
+            end = time.monotonic() + LAST_WORD
+            while self._at_the_dot and time.monotonic() < end:
+                await asyncio.sleep(0.02)
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _live(self) -> None:
         queue, name = self.worker.store.queue, self.worker.name
-        for outbox_id in queue.recover(name):
-            self._doubt(queue.outgoing(outbox_id))
+        broken = True  # what is "sending" now was left so, by a crash or by an error of ours
         queue.forget_sent(time.time() - KEEP_SENT)
         while True:
             self.poke.clear()
             try:
+                if broken:
+                    for outbox_id in queue.recover(name):
+                        self._doubt(queue.outgoing(outbox_id))
+                    broken = False
                 claimed = queue.claim(name, time.time())
                 if claimed is not None:
                     self.idle.clear()
@@ -69,9 +78,11 @@ class Sender:
                     continue
                 self.idle.set()
                 due = queue.next_due(name)
-            except TermmailError:
-                log.exception("%s: the outbox cannot be read", name)
-                due = time.time() + 10
+            except Exception:
+                log.exception("%s: the outbox cannot be worked on", name)
+                broken, due = True, time.time() + 10
+                self.idle.set()
+                await asyncio.sleep(1)
             wait = max(0.02, due - time.time()) if due is not None else None
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.poke.wait(), wait)
@@ -82,6 +93,10 @@ class Sender:
 
         queue, account = self.worker.store.queue, self.worker.account
         noted = time.monotonic()
+
+        def phase(name: str) -> None:
+            queue.set_phase(out.id, name)
+            self._at_the_dot = name == "terminator"
 
         def progress(sent: int) -> None:
             nonlocal noted
@@ -102,22 +117,24 @@ class Sender:
                 sender=out.sender,
                 recipients=[r.email for r in out.recipients if r.status != "ok"],
                 raw=queue.raw(out.id),
-                on_phase=lambda phase: queue.set_phase(out.id, phase),
+                on_phase=phase,
                 on_progress=progress,
                 on_recipient=lambda email, status, code, words: queue.set_recipient(out.id, email, status, code, words),
             )
         except (AuthRefused, SecretError, TlsError) as error:
+            if account.outgoing is not None:
+                self.worker.manager.forget_secret(account.outgoing)
             self._again(out, str(error.words), NEEDS_USER)
             self._notice(f"“{out.subject}” waits: {error.words}")
-        except NetError as error:
+        except TermmailError as error:
             if error.temporary:
                 self._again(out, error.words)
             else:
                 self._refuse(out, error.words)
-        except TermmailError as error:
-            self._refuse(out, error.words)
         else:
             self._settle(out, result)
+        finally:
+            self._at_the_dot = False
 
     def _settle(self, out: Outgoing, result: SendResult) -> None:
         """Write what became of it."""
@@ -175,32 +192,41 @@ class Sender:
 
 
 async def file_copies(worker: Worker) -> bool:
-    """Put one copy of a sent message into Sent; False if none waits."""
-    queue = worker.store.queue
-    for out, phase, uidnext in queue.unfiled(worker.name):
-        sent = worker.store.mail.role_folder(worker.id, Role.SENT)
-        if sent is None:
-            worker.store.mail.notice(worker.name, safe_line("there is no folder for sent mail: no copy was kept"))
-            queue.filed(out.id)
-            return True
-        wire = worker.store.mail.folder_state(sent.id).wire
-        selected = await worker.call(lambda s, wire=wire: s.reselect(wire))  # type: ignore[misc]
-        mid = out.message_id
-        # after a crash the copy may stand there already; so it may where the server files it unasked
-        first = uidnext if phase == "append" else max(1, selected.uidnext - 20)
-        if not await worker.call(lambda s, mid=mid, first=first: s.find_message_id(mid, first)):  # type: ignore[misc]
-            queue.filing(out.id, selected.uidnext)
-            raw = queue.raw(out.id)
-            try:
-                await worker.call(lambda s, wire=wire, raw=raw, when=out.created: s.append(wire, raw, Flag.SEEN, when))  # type: ignore[misc]
-            except Refused as error:
-                if error.temporary:
-                    raise
-                words = f"the copy of “{out.subject}” could not be put into {sent.path}: {error.words}"
-                worker.store.mail.notice(worker.name, safe_line(words))
-                worker.news(notices=True)
-        queue.filed(out.id)
-        worker.dirty[sent.id] = True
+    """Put one copy of a sent message into Sent; False if none waits, or it must wait."""
+    if time.time() < worker.file_after:
+        return False
+    for out, phase, uidnext in worker.store.queue.unfiled(worker.name):
+        try:
+            await _file(worker, out, uidnext if phase == "append" else 0)
+        except (Refused, StoreError) as error:
+            worker.file_failures += 1
+            if error.temporary and worker.file_failures < ATTEMPTS:
+                worker.file_after = time.time() + min(900.0, 10.0 * 2**worker.file_failures)
+                return False
+            words = f"the copy of “{out.subject}” could not be kept: {error.words}"
+            worker.store.mail.notice(worker.name, safe_line(words))
+            worker.news(notices=True)
+        worker.file_failures = 0
+        worker.store.queue.filed(out.id)
         worker.news(outbox=True, accounts=True)
         return True
     return False
+
+
+async def _file(worker: Worker, out: Outgoing, begun: int) -> None:
+    """APPEND the copy unless it stands there; `begun`: UIDNEXT when an APPEND was begun.  Raises Refused."""
+    queue = worker.store.queue
+    sent = worker.store.mail.role_folder(worker.id, Role.SENT)
+    if sent is None:
+        raise Refused("there is no folder for sent mail")
+    wire = worker.store.mail.folder_state(sent.id).wire
+    selected = await worker.call(lambda s: s.reselect(wire))
+    # after a crash the copy may stand there already; so it may where the server files it unasked
+    first = begun or max(1, selected.uidnext - 20)
+    if not await worker.call(lambda s: s.find_message_id(out.message_id, first)):
+        queue.filing(out.id, selected.uidnext)
+        raw = queue.raw(out.id)
+        await worker.with_create(
+            worker.store.mail.folder_state(sent.id), lambda s: s.append(wire, raw, Flag.SEEN, out.created)
+        )
+    worker.dirty[sent.id] = True

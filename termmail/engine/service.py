@@ -143,7 +143,7 @@ def run(paths: Paths, *, attached: bool) -> int:
     os.umask(0o077)
     paths.make()
     lock = EngineLock(paths)
-    if not lock.take():
+    if not lock.take(patience=0.5):
         raise EngineError("an engine is running for this profile already", hint="termmail engine status")
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -59,8 +59,10 @@ class Worker:
         self.sender = Sender(self)
         self.poke = asyncio.Event()
         self.dirty: dict[FolderId, bool] = {}  # folders to look at; True: even if STATUS says nothing new
-        self.carry_after = 0.0
-        self.carry_failures = 0
+        self.delayed: dict[carry.Course, carry.Delay] = {}
+        self.recover_after = 0.0
+        self.file_failures = 0
+        self.file_after = 0.0
         self.capabilities: frozenset[str] = frozenset()
         self.state = AccountState.OFFLINE
         self.settled = asyncio.Event()  # nothing is left to be done
@@ -75,6 +77,11 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._retry_now = asyncio.Event()
+        self._resting = False  # between two sessions
+        self._refusals = 0  # of the password, in a row
+        self._on_screen: FolderId | None = None
+        self._unseen: dict[FolderId, int] = {}  # as STATUS said before the look that is due
+        self._skipped: set[FolderId] = set()  # folders the server will not let us read on in
 
     # -- life ------------------------------------------------------------------------
 
@@ -94,7 +101,8 @@ class Worker:
 
     def look(self, *, sync_now: bool = False) -> None:
         """There may be something new in the store; `sync_now`: ask the server for news too, even after errors."""
-        self.settled.clear()
+        if sync_now or not self._resting:
+            self.settled.clear()
         if sync_now:
             self._polled = 0.0
             self._retry_now.set()
@@ -111,16 +119,17 @@ class Worker:
 
     async def _live(self) -> None:
         """Work; after errors wait and work again."""
-        slow, refusals = SLOW_FIRST, 0
+        slow = SLOW_FIRST
         while True:
             began = time.monotonic()
             wait: float | None
             try:
                 await self._session()
             except (AuthRefused, SecretError) as error:
-                refusals += 1
+                self._refusals += 1
+                self.manager.forget_secret(self.account.incoming)
                 self._tell(AccountState.AUTH, error)
-                wait = 5.0 if refusals < LOGIN_TRIES else None
+                wait = 5.0 if self._refusals < LOGIN_TRIES else None
             except TlsError as error:
                 self._tell(AccountState.TLS, error)
                 wait = None
@@ -135,10 +144,12 @@ class Worker:
             if self._watcher is not None:
                 self._watcher.cancel()
                 self._watcher = None
-            self.settled.set()  # for those who wait: nothing more happens by itself now
             self._retry_now.clear()
+            self._resting = True
+            self.settled.set()  # for those who wait: nothing more happens by itself now
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._retry_now.wait(), wait)
+            self._resting = False
 
     def _tell(self, state: AccountState, error: TermmailError | None = None) -> None:
         """Write where the account stands."""
@@ -182,8 +193,10 @@ class Worker:
         """Connect and work until something breaks."""
         self._tell(AccountState.CONNECTING)
         self._older.clear()
+        self._skipped.clear()
         self._fetched = 0
         await self.look_at_folders()
+        self._refusals = 0
         self.manager.connected(self)
         await carry.recover(self)
         self._start_watching()
@@ -223,6 +236,9 @@ class Worker:
             self.dirty.setdefault(state.id, state.role == Role.INBOX)
         elif sync.has_news(state, status):
             self.dirty[state.id] = True
+            self._unseen[state.id] = status.unseen
+            if status.unseen != state.srv_unseen:
+                self._flags_at.pop(state.id, None)  # whose flags changed is not told: ask for all
             if state.srv_total < 0 or state.uidvalidity == 0:
                 self.store.mail.set_folder_state(state.id, srv_total=status.messages, srv_unseen=status.unseen)
 
@@ -280,6 +296,10 @@ class Worker:
 
     async def _turn(self) -> bool:
         """Do the most urgent thing; False if there is nothing to do."""
+        if (open_id := self.manager.open_folder(self.id)) != self._on_screen:
+            self._on_screen = open_id
+            if open_id:
+                self.dirty[open_id] = True
         if await self._wanted_body():
             return True
         if await carry.carry_out(self):
@@ -306,7 +326,8 @@ class Worker:
         )
         self.store.mail.prune()
         self.news(accounts=True)
-        self.settled.set()
+        if self._polled and not self.poke.is_set():  # else somebody asked for more meanwhile
+            self.settled.set()
 
     async def _wait(self) -> None:
         """Until something is wanted or it is time to ask the server."""
@@ -315,8 +336,7 @@ class Worker:
         due = self._polled + POLL_ALL
         if open_id and not self._is_watched(open_id):
             due = min(due, self._looked + POLL_OPEN)
-        if self.carry_after > time.time():
-            due = min(due, now + self.carry_after - time.time())
+        due = min(due, now + min(carry.next_try(self), self._file_due()) - time.time())
         seconds = max(0.05, due - now)
         if self._watcher is None and "IDLE" in self.capabilities and not self.poke.is_set():
             await self._idle_on_main(min(seconds, IDLE_SECONDS))
@@ -329,6 +349,9 @@ class Worker:
         elif (open_id := self.manager.open_folder(self.id)) and now >= self._looked + POLL_OPEN:
             self._looked = now
             self.dirty[open_id] = True
+
+    def _file_due(self) -> float:
+        return self.file_after if self.file_after > time.time() else float("inf")
 
     def _is_watched(self, folder_id: FolderId) -> bool:
         inbox = self.store.mail.role_folder(self.id, Role.INBOX)
@@ -372,6 +395,7 @@ class Worker:
                 status = await self.call(lambda s: s.status(state.wire))
                 if not sync.has_news(state, status):
                     return
+                self._note_status(state, status)
             await self.sync_folder(folder_id)
         except NotFound:
             pass
@@ -421,6 +445,8 @@ class Worker:
             "uidvalidity": selected.uidvalidity, "uidnext": selected.uidnext, "modseq": selected.modseq,
             "srv_total": selected.exists, "synced": time.time(),
         }  # fmt: skip
+        if folder_id in self._unseen:
+            columns["srv_unseen"] = self._unseen.pop(folder_id)
         if selected.exists == 0:
             columns |= {"lo": 1, "hi": max(0, selected.uidnext - 1)}
         self.store.mail.set_folder_state(folder_id, **columns)
@@ -433,9 +459,12 @@ class Worker:
         total = sum(max(0, folder.srv_total) for folder in folders)
         done = sum(min(folder.total, max(0, folder.srv_total)) for folder in folders)
         self.state = AccountState.SYNCING
-        if total - done > WORTH_TELLING or self.store.mail.accounts()[0].last_sync == 0:
+        if total - done > WORTH_TELLING or self._last_sync() == 0:
             self.store.mail.set_account(self.id, state=AccountState.SYNCING, folder=state.path, done=done, total=total)
             self.news(accounts=True)
+
+    def _last_sync(self) -> float:
+        return next((one.last_sync for one in self.store.mail.accounts() if one.account_id == self.id), 0.0)
 
     def _sink(self, folder_id: FolderId, lowest: int = 0) -> Callable[[list[Header]], None]:
         """Takes headers on the connection's thread and stores them on ours."""
@@ -508,11 +537,12 @@ class Worker:
         if sync.suspicious(len(gone), len(known)):
             wire = self.store.mail.folder_state(folder_id).wire
             selected = await self.call(lambda s: s.reselect(wire))
-            there = set(await self.call(lambda s: s.search(step.lo, step.hi)))
-            gone = [uid for uid in known if uid not in there]
-            if step.lo == 1 and len(known) - len(gone) > selected.exists:
+            everything = await self.call(lambda s: s.search())
+            if len(everything) != selected.exists:
                 log.warning("%s: the server contradicts itself about deletions; nothing is removed", self.name)
                 return 0
+            there = {uid for uid in everything if step.lo <= uid <= step.hi}
+            gone = [uid for uid in known if uid not in there]
         missing = sorted(there - set(known))
         if missing:  # the server listed them late (sync.md §5.5.6)
             await self._headers(folder_id, lambda s, sink: s.headers(missing[-CHUNK_MOST:], sink))
@@ -525,38 +555,51 @@ class Worker:
         open_id = self.manager.open_folder(self.id)
         waiting = [
             f for f in self.store.mail.folders(self.id)
-            if f.selectable and not f.complete and f.srv_total > 0 and self.store.mail.folder_state(f.id).lo > 1
+            if f.selectable and not f.complete and f.srv_total > 0 and f.id not in self._skipped
+            and self.store.mail.folder_state(f.id).lo > 1
         ]  # fmt: skip
         if not waiting:
             return False
         folder = min(waiting, key=lambda f: (f.id != open_id, _ORDER[f.role], f.path))
         state = self.store.mail.folder_state(folder.id)
+        try:
+            await self._older_chunk(state)
+        except Refused as error:
+            log.info("%s: older mail of a folder cannot be read now: %s", self.name, error.code)
+            self._skipped.add(folder.id)
+        return True
+
+    async def _older_chunk(self, state: FolderState) -> None:
+        """The next headers below what is here."""
         selected = await self.call(lambda s: s.select(state.wire))
         if selected.uidvalidity != state.uidvalidity:
-            self.dirty[folder.id] = True
-            return True
-        older = self._older.get(folder.id)
+            self.dirty[state.id] = True
+            return
+        older = self._older.get(state.id)
         if older is None:
-            older = self._older[folder.id] = await self.call(lambda s: s.search(1, state.lo - 1))
+            older = self._older[state.id] = await self.call(lambda s: s.search(1, state.lo - 1))
         chunk = older[-self._chunk :]
         began = time.monotonic()
         if chunk:
-            await self._headers(folder.id, lambda s, sink: s.headers(chunk, sink))
+            await self._headers(state.id, lambda s, sink: s.headers(chunk, sink))
             del older[-len(chunk) :]
         took = time.monotonic() - began
         self._chunk = min(CHUNK_MOST, self._chunk * 2) if took < CHUNK_SECONDS else max(50, self._chunk // 2)
-        self.store.mail.set_folder_state(folder.id, lo=chunk[0] if older else 1)
+        self.store.mail.set_folder_state(state.id, lo=chunk[0] if older else 1)
         if not older:
-            self._older.pop(folder.id, None)
+            self._older.pop(state.id, None)
+            self.dirty[state.id] = True  # complete now: what was not found again is gone
         self._say_syncing(state)
-        return True
 
     async def _wanted_body(self) -> bool:
         """A message that somebody waits for."""
         for message_id, folder_id, uid in self.store.mail.wanted_bodies(self.id):
             try:
                 state = self.store.mail.folder_state(folder_id)
-                await self.call(lambda s, state=state: s.select(state.wire))  # type: ignore[misc]
+                selected = await self.call(lambda s, state=state: s.select(state.wire))  # type: ignore[misc]
+                if selected.uidvalidity != state.uidvalidity:  # that UID may be another message by now
+                    await self.sync_folder(folder_id)
+                    return True
                 raw = await self.call(lambda s, uid=uid: s.body(uid))  # type: ignore[misc]
                 self.store.mail.put_body(message_id, raw)
             except (Refused, NotFound) as error:
@@ -574,7 +617,10 @@ class Worker:
         if not missing:
             return False
         state = self.store.mail.folder_state(inbox.id)
-        await self.call(lambda s: s.select(state.wire))
+        selected = await self.call(lambda s: s.select(state.wire))
+        if selected.uidvalidity != state.uidvalidity:
+            self.dirty[inbox.id] = True
+            return True
         for message_id, uid, _ in missing:
             self._fetched += 1
             with contextlib.suppress(Refused):
