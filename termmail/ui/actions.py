@@ -179,3 +179,7 @@ def keys_markdown() -> str:
                 )
         out.append("")
     return "\n".join(out).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    print(keys_markdown(), end="")
