@@ -47,7 +47,9 @@ class Sandbox:
 
     def prestart(self) -> None:
         """Start the worker now, so that the first message finds it warm."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
             keep = {
                 name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH") if name in os.environ
             }

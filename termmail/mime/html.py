@@ -305,7 +305,7 @@ class _Renderer:
         """End the open line; `force`: even if it is empty (<br>)."""
         spans, self.spans, self.space = self.spans, [], False
         if any(span.text.strip() for span in spans):
-            self._emit(_merged(spans))
+            self._emit(_merged(spans) if not self.context.pre else spans)
         elif force and not self.gap and any(line.spans for line in self.result.lines[-2:]):
             self._append(Line((), self.context.quote))  # at most two empty lines in a row
 

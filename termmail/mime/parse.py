@@ -139,7 +139,7 @@ def _tree(source: email.message.Message[str, str], defects: list[str]) -> Node:
         if node.main == "multipart":
             prefix = f"{node.n}." if node.n else ""
             node.children = [_node(child, f"{prefix}{place}") for place, child in enumerate(inner, 1)]
-        else:  # message/rfc822: a multipart inside lends its number to its children
+        elif node.type == "message/rfc822":  # a multipart inside lends its number to its children
             child = _node(inner[0], node.n)
             if child.main != "multipart":
                 child.n = f"{node.n}.1"

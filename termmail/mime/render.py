@@ -209,7 +209,9 @@ def _report(page: _Page, node: Node) -> None:
     status = next((child for child in node.children if child.type == "message/delivery-status"), None)
     if status is None:
         return
-    blocks = status.data() or "\n\n".join(str(child.source) for child in status.children).encode("utf-8", "replace")
+    inner = status.source.get_payload()
+    text = "\n".join(map(str, inner)) if isinstance(inner, list) else status.text()
+    blocks = text.encode("utf-8", "replace")
     fields: dict[str, str] = {}
     for name, value in headers._FIELD.findall(blocks.replace(b"\n\n", b"\n")):
         fields.setdefault(name.decode("ascii").lower(), headers.decode(value))
