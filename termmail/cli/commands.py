@@ -76,7 +76,9 @@ def _engine(place: Paths, options: argparse.Namespace) -> int:
             return 0
         return 0 if link.wait_until(lambda: not link.is_running(place), 10) else 1
     answer = link.ask(place, {"status": True}, 5.0)
-    status: dict[str, Any] = answer["status"] if answer else {"running": False, "pid": 0, "version": "", "accounts": [], "attached": 0}
+    status: dict[str, Any] = (
+        answer["status"] if answer else {"running": False, "pid": 0, "version": "", "accounts": [], "attached": 0}
+    )
     if options.json:
         _print(status)
         return 0
@@ -141,7 +143,7 @@ def row_json(store: Store, row: Row) -> dict[str, Any]:
     people = store.mail.recipients(row.message_id)
     return {
         "id": row.id, "account": store.mail.account_name(place.account_id), "folder": folder.path, "uid": place.uid,
-        "message_id": place.mid, "thread": row.thread, "date": utc(row.date),
+        "message_id": place.mid, "thread": row.thread, "date": utc(row.sent or row.date),
         "from": {"name": row.sender.name, "email": row.sender.email},
         "to": [{"name": a.name, "email": a.email} for a in people["to"]],
         "cc": [{"name": a.name, "email": a.email} for a in people["cc"]],

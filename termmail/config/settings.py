@@ -149,7 +149,9 @@ class _Reader:
         at = 0
         for number, line in enumerate(self.lines, 1):
             if line.lstrip().startswith("["):
-                inside = bool(table and head.match(line)) or (not table and False)
+                inside = bool(table and head.match(line))
+                if not table and re.match(rf"\s*\[+\s*\"?{re.escape(key)}\"?\s*[.\]]", line):
+                    return number
                 if inside:
                     at = at or number
                     if not key:
@@ -313,7 +315,10 @@ def load(path: Path) -> Loaded:
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"at line (\d+), column (\d+)", str(error))
         words = re.sub(r" \(at .*", "", str(error))
-        return Loaded(Settings(), (Problem(str(path), int(match[1]) if match else 0, "", f"is no TOML: {words}"),))
+        return Loaded(
+            Settings(),
+            (Problem(str(path), int(match[1]) if match else text.count("\n") + 1, "", f"is no TOML: {words}"),),
+        )
     reader = _Reader(path, text)
     sections: dict[str, tuple[type[Any], dict[str, Callable[[Any], Any]]]] = {
         "engine": (EngineSettings, {"linger": _linger}),

@@ -90,6 +90,7 @@ class Row:
     attachments: bool
     thread: int
     pending: bool  # a wish of ours the server has not heard
+    sent: int = 0  # the Date field; 0: none or unreadable
 
 
 @dataclass(frozen=True, slots=True)

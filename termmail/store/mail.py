@@ -124,7 +124,7 @@ _PLACEMENT = (
 )
 _ROW = (
     "SELECT p.id, p.message_id, p.view_id, p.sort, p.flags, p.keywords, m.from_name, m.from_email, m.to_names, "
-    "m.subject, m.size, m.attachments, m.thread, p.pending FROM placement p JOIN message m ON m.id = p.message_id"
+    "m.subject, m.size, m.attachments, m.thread, p.pending, m.date FROM placement p JOIN message m ON m.id = p.message_id"
 )
 
 
@@ -574,7 +574,7 @@ class MailStore:
                 found[row[0]] = Row(
                     row[0], row[1], row[2] or FolderId(0), row[3] >> SORT_SHIFT, Flag(row[4]),
                     tuple(map(SafeText, row[5].split())), Address(SafeText(row[6]), SafeText(row[7])),
-                    SafeText(row[8]), SafeText(row[9]), row[10], bool(row[11]), row[12], bool(row[13]),
+                    SafeText(row[8]), SafeText(row[9]), row[10], bool(row[11]), row[12], bool(row[13]), row[14],
                 )  # fmt: skip
         return found
 
