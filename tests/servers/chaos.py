@@ -92,6 +92,6 @@ class Chaos(Scripted):
             finally:
                 if self.reset:
                     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    peer.sock.close()
+                    peer.sock.shutdown(socket.SHUT_RD)  # ends `_carry`; with no time to linger its close is a reset
                 else:
                     peer.sock.shutdown(socket.SHUT_RDWR)
