@@ -66,7 +66,8 @@ class TermmailApp(App[int]):
     def __init__(
         self, paths: Paths, loaded: Loaded, store: Store, *, theme: str = "", with_engine: bool = True
     ) -> None:
-        super().__init__(driver_class=DiffDriver)
+        no_colour = True if os.environ.get("NO_COLOR") else None  # else Textual would still send shades of grey
+        super().__init__(driver_class=DiffDriver, ansi_color=no_colour)
         self.animation_level = "none"
         self.paths = paths
         self.loaded = loaded

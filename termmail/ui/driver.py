@@ -23,6 +23,8 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from termmail.ui.skin import answers
+
 FRAME = re.compile(r"\x1b\[\d+;\d+H")
 _TOKEN = re.compile(
     r"([^\x00-\x1f\x7f-\x9f]+)"  # 1 text
@@ -331,6 +333,7 @@ class DiffDriver(LinuxDriver):
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
+            self._hand_on(parser.feed(answers.typed) if answers.typed else ())
             while not self.exit_event.is_set():
                 escape = parser._timeout_time is not None
                 if selector.select(_ESCAPE if escape else _TICK):
@@ -339,7 +342,7 @@ class DiffDriver(LinuxDriver):
                         data = os.read(self.fileno, 4096)
                     if not data:
                         break
-                    self._hand_on(parser.feed(decode(data)))
+                    self._hand_on(parser.feed(answers.strip(decode(data))))
                 elif escape:
                     parser._timeout_time = 0.0
                 self._hand_on(parser.tick())

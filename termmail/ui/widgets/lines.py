@@ -70,7 +70,11 @@ class Lines(ScrollView, can_focus=True):
         self.drawn += 1
         if index == self.cursor and self.shows_cursor:
             base += self.look("lines--cursor" if self.has_focus else "lines--cursor-blurred")
-        return Strip(self.line(index, width, base)).adjust_cell_length(self.size.width, base)
+        segments = self.line(index, width, base)
+        if base.reverse:  # colours in reverse would make a patchwork
+            segments = [Segment(one.text, Style(reverse=True, bold=bool(one.style and one.style.bold))) for one in segments]
+            base = Style(reverse=True)
+        return Strip(segments).adjust_cell_length(self.size.width, base)
 
     @property
     def shows_cursor(self) -> bool:
