@@ -42,6 +42,7 @@ class Server:
         self.port = 0
         self.sessions = 0
         self._server: asyncio.Server | None = None
+        self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Listen on loopback."""
@@ -52,9 +53,12 @@ class Server:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
+            for writer in list(self.writers):
+                writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.sessions += 1
+        self.writers.add(writer)
         session = Session(self, reader, writer)
         try:
             if self.faults.connections and self.sessions > self.faults.connections:
@@ -65,6 +69,7 @@ class Server:
             pass
         finally:
             self.sessions -= 1
+            self.writers.discard(writer)
             writer.close()
 
 

@@ -121,11 +121,11 @@ def _structure(part: Parsed, extended: bool, depth: int) -> bytes:
 
 def body_bytes(part: Parsed) -> bytes:
     """The body of a part as it stands, ends of line as CRLF."""
-    payload = part._payload  # type: ignore[attr-defined]  # get_payload would decode it
+    payload = vars(part).get("_payload")  # get_payload would decode it
     if isinstance(payload, str):
         data = payload.encode("utf-8", "surrogateescape")
     elif part.get_content_type() == "message/rfc822" and isinstance(payload, list) and payload:
-        data = payload[0].as_bytes(policy=email.policy.compat32)  # type: ignore[union-attr]
+        data = payload[0].as_bytes(policy=email.policy.compat32)
     else:
         data = part.as_bytes(policy=email.policy.compat32).partition(b"\n\n")[2]
     return re.sub(rb"\r?\n", b"\r\n", data)

@@ -40,6 +40,7 @@ class DemoServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
+        self._main: asyncio.Task[None] | None = None
 
     @property
     def imap_port(self) -> int:
@@ -63,12 +64,13 @@ class DemoServer:
             thread.join(5)
 
     def _stop(self) -> None:
-        for task in asyncio.all_tasks():
-            task.cancel()
+        if self._main is not None:
+            self._main.cancel()
 
     def _run(self) -> None:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
+            self._main = asyncio.current_task()
             self.world.bind(self._loop)
             await self.imap.start()
             await self.smtp.start()
@@ -77,6 +79,7 @@ class DemoServer:
                 await asyncio.Event().wait()
             await self.imap.stop()
             await self.smtp.stop()
+            await asyncio.sleep(0.05)  # connections end
 
         asyncio.run(main())
 

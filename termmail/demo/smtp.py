@@ -33,6 +33,7 @@ class Server:
         self.taken: list[Taken] = []
         self.on_taken: Callable[[Taken], None] = lambda _: None
         self._server: asyncio.Server | None = None
+        self.writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Listen on loopback."""
@@ -43,6 +44,8 @@ class Server:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
+            for writer in list(self.writers):
+                writer.close()
 
     def deliver(self, taken: Taken) -> None:
         """Into the INBOX of every recipient who lives here."""
@@ -58,11 +61,13 @@ class Server:
         self.on_taken(taken)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
         try:
             await self._talk(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass
         finally:
+            self.writers.discard(writer)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
