@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import re
 import socket
 import ssl
@@ -22,6 +24,9 @@ from termmail.model.account import Auth, Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, NetError, Refused, TlsError, Unreachable
 from termmail.net import tls
 from termmail.text import SafeText, safe_line
+
+log = logging.getLogger("termmail.smtp")
+TRACE = bool(os.environ.get("TERMMAIL_TRACE"))
 
 CONNECT, COMMAND, IDLE, FINAL = 15.0, 60.0, 60.0, 600.0  # seconds; FINAL: RFC 5321 §4.5.3.2.6
 _SLICE = 32 << 10
@@ -47,9 +52,22 @@ class SendResult:
     words: SafeText = SafeText("")
 
 
+def _traced(on_phase: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, with a line in the trace.  Commands are not traced: one of them holds the password."""
+
+    def told(phase: str) -> None:
+        if TRACE:
+            log.debug("> %s", phase)
+        on_phase(phase)
+
+    return told
+
+
 def _reply(code: int, message: str) -> tuple[str, SafeText]:
     """(code with enhanced status, words) of a reply."""
     words = safe_line(message.replace("\n", " "), 300)
+    if TRACE:
+        log.debug("< %d %s", code, words)
     enhanced = _ENHANCED.search(words)
     return (f"{code} {enhanced[1]}" if enhanced else str(code)), words
 
@@ -162,6 +180,7 @@ async def send(
     """
     if re.search(rb"\r(?!\n)|(?<!\r)\n", raw):  # what a server may take for a line of its own (SMTP smuggling)
         return SendResult(Outcome.PERMANENT, "", SafeText("the message holds line ends that are not CR LF"))
+    on_phase = _traced(on_phase)
     on_phase("connect")
     client = await _connected(server, secret)
     accepted: list[str] = []

@@ -364,6 +364,27 @@ def test_silence_to_an_esearch_is_not_taken_for_an_empty_folder(talk):
     assert session.search() == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "temporary"),
+    [
+        (b"NO [OVERQUOTA] full", "OVERQUOTA", False),
+        (b"NO [INUSE] locked", "INUSE", True),
+        (b"NO [UNAVAILABLE] UID FETCH Server error", "UNAVAILABLE", True),
+        (b"BAD User is authenticated but not connected.", "", True),
+        (b"BAD Request is throttled. Suggested Backoff Time: 8000 milliseconds", "", True),
+        (b"BAD what?", "", False),
+        (b"NO", "", False),
+    ],
+)
+def test_refusals_say_whether_trying_again_can_help_and_the_session_goes_on(talk, said, code, temporary):
+    _, session = talk(lambda peer: (peer.answer(said=said), peer.answer(b"* 1 EXISTS\r\n"), peer.until_gone()))
+    with pytest.raises(Refused) as refused:
+        session.create(b"x")
+    assert (refused.value.code, refused.value.temporary) == (code, temporary)
+    assert refused.value.words
+    assert session.noop().exists == 1
+
+
 def test_names_of_folders_survive_whatever_they_are(talk):
     names = (
         b'* LIST (\\HasNoChildren) "/" &bad-\r\n* LIST () NIL {8}\r\nwi"t\\h x\r\n* LIST () "." 123\r\n'

@@ -271,8 +271,10 @@ def test_large_sets_of_uids_are_split_and_nothing_is_forgotten(modern):
     session.select(b"INBOX")
     odd = list(range(1, 401, 2))
     assert [header.uid for header in headers(session.headers, odd)] == odd
+    before = session.traffic.round_trips
     mapping = session.move(odd, b"Archive")
     assert len(mapping) == 200
+    assert session.traffic.round_trips == before + 1
     assert session.search() == list(range(2, 401, 2))
 
 

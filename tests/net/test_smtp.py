@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import ssl
 import warnings
@@ -446,3 +447,17 @@ async def test_a_passing_trouble_at_log_in_does_not_ask_for_a_password():
         await check(_at(server, auth=Auth.PASSWORD), SECRET)
     assert refused.value.temporary
     assert SECRET not in str(refused.value)
+
+
+async def test_a_trace_tells_phases_and_answers_and_no_secret(serve, monkeypatch, caplog):
+    monkeypatch.setattr(smtp, "TRACE", True)
+    caplog.set_level("DEBUG")
+    log = Log()
+    server = serve(Sink(), auth=Auth.PASSWORD)
+    await log.send(server)
+    with pytest.raises(AuthRefused):
+        await check(server, "wrong" + SECRET)
+    assert "> terminator" in caplog.text
+    assert "250 2.0.0 taken" in caplog.text
+    assert SECRET not in caplog.text
+    assert base64.b64encode(f"\0ada\0{SECRET}".encode()).decode() not in caplog.text

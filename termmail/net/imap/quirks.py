@@ -31,6 +31,12 @@ _WORDS: dict[Role, str] = {
 NAMES: dict[str, Role] = {word: role for role, words in _WORDS.items() for word in words.split("|")}
 """Last levels of folder names, case folded, for servers without SPECIAL-USE."""
 
+PASSING_WORDS: tuple[str, ...] = (
+    "too many", "temporar", "try again", "throttl",
+    "authenticated but not connected", "backoff time",  # Exchange, which says BAD to both (imapsync#198, node-imap#523)
+)  # fmt: skip
+"""What servers say in NO and BAD, without a code, when the same may well work later; lower case."""
+
 FILES_SENT_ITSELF: tuple[str, ...] = (
     "gmail.com", "googlemail.com", "office365.com", "outlook.com", "hotmail.com", "icloud.com", "me.com", "mail.me.com",
 )  # fmt: skip

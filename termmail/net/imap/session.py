@@ -26,7 +26,7 @@ from termmail.model.message import WIRE_FLAGS, Flag
 from termmail.net import tls
 from termmail.net.backend import Events, FlagsOf, FolderStatus, Header, RemoteFolder, Selected, Traffic
 from termmail.net.imap import wire
-from termmail.net.imap.quirks import NAMES, ROLE_ATTRIBUTES
+from termmail.net.imap.quirks import NAMES, PASSING_WORDS, ROLE_ATTRIBUTES
 from termmail.text import SafeText, safe_line
 
 log = logging.getLogger("termmail.imap")
@@ -192,10 +192,8 @@ class ImapSession:
         code = match[1].decode("ascii").upper() if match else ""
         words = safe_line((text[match.end() :] if match else text).decode("utf-8", "replace"), 300)
         low = words.lower()
-        passing = code in _PASSING or "too many" in low or "temporar" in low or "try again" in low or "throttl" in low
-        return Refused(
-            words or f"the server said {kind.decode().upper()}", code=code, temporary=passing and kind.upper() == b"NO"
-        )
+        passing = code in _PASSING or any(phrase in low for phrase in PASSING_WORDS)
+        return Refused(words or f"the server said {kind.decode().upper()}", code=code, temporary=passing)
 
     def _run(self, name: bytes, rest: bytes = b"", *, seconds: float = COMMAND, shown: str = "") -> list[wire.Response]:
         """A command and the untagged responses that are not events."""
@@ -639,9 +637,12 @@ class ImapSession:
         return self._transfer(b"UID COPY", uids, dest)
 
     def _transfer(self, name: bytes, uids: Sequence[int], dest: bytes) -> dict[int, int]:
-        """UID MOVE or UID COPY; COPYUID may come untagged (RFC 6851 §4.3) or with the OK."""
+        """UID MOVE or UID COPY; COPYUID may come untagged (RFC 6851 §4.3) or with the OK.
+
+        In one command where that is possible: a COPY that is refused has copied nothing (RFC 3501 §6.4.7).
+        """
         mapping: dict[int, int] = {}
-        for text, _ in wire.uid_sets(uids):
+        for text, _ in wire.uid_sets(uids, wire.WHOLE_SET_LIMIT):
             said = self._run(name, text + b" " + _mailbox(dest))
             for line in [*(response.line[5:] for response in said), self._tagged]:
                 match = _CODE.match(line)

@@ -33,6 +33,7 @@ PARTS_LIMIT = 10_000  # literals in one response
 SLOWEST = 2048  # bytes a second; an answer may take as long as it flows faster than that
 SILENCE = 30.0  # seconds without a byte inside a command
 SET_LIMIT = 1000  # characters of a UID set (RFC 2683 §3.2.1.5)
+WHOLE_SET_LIMIT = 7000  # where the command must be all or nothing; servers take lines of 8,000 (RFC 7162 §4)
 _CHUNK = 1 << 16
 
 log = logging.getLogger("termmail.imap")
@@ -332,14 +333,14 @@ def uid_set(uids: Iterable[int]) -> bytes:
     return b",".join(out)
 
 
-def uid_sets(uids: Sequence[int]) -> Iterator[tuple[bytes, list[int]]]:
-    """The same in sets of at most SET_LIMIT characters, each with the UIDs in it."""
+def uid_sets(uids: Sequence[int], limit: int = SET_LIMIT) -> Iterator[tuple[bytes, list[int]]]:
+    """The same in sets of at most `limit` characters, each with the UIDs in it."""
     ordered = sorted(set(uids))
     start = 0
     while start < len(ordered):
         size = len(ordered) - start
-        while len(text := uid_set(ordered[start : start + size])) > SET_LIMIT:
-            size = max(1, min(size - 1, size * SET_LIMIT // len(text)))
+        while len(text := uid_set(ordered[start : start + size])) > limit:
+            size = max(1, min(size - 1, size * limit // len(text)))
         yield text, ordered[start : start + size]
         start += size
 
