@@ -32,6 +32,7 @@ from termmail.ui.writing import Writing
 
 log = logging.getLogger("termmail.ui")
 T = TypeVar("T")
+_AHEAD = 0.01  # seconds between looks whether a screen takes keys by now
 
 
 class _Rest:
@@ -83,6 +84,7 @@ class TermmailApp(App[int]):
         self.themes: dict[str, Any] = {}
         self.first: tuple[str, dict[str, str]] | None = None  # what to open at once: setup, compose
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ahead: list[events.Key] = []
 
     @property
     def settings(self) -> Settings:
@@ -168,6 +170,26 @@ class TermmailApp(App[int]):
     # -- keys --------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
+        """Keys typed ahead wait for the screen they are meant for."""
+        if isinstance(event, events.Key) and not event.is_forwarded and (self._ahead or self._opening()):
+            self._ahead.append(event)
+            if len(self._ahead) == 1:
+                self.set_timer(_AHEAD, self._catch_up)
+            return
+        await self._take(event)
+
+    def _opening(self) -> bool:
+        """A dialog or composer has been called and cannot take keys yet."""
+        screen = self.screen
+        return screen is not self.mail and not (screen.is_mounted and (screen.focused or not screen.focus_chain))
+
+    async def _catch_up(self) -> None:
+        while self._ahead and not self._opening():
+            await self._take(self._ahead.pop(0))
+        if self._ahead:
+            self.set_timer(_AHEAD, self._catch_up)
+
+    async def _take(self, event: events.Event) -> None:
         """Keys of the mail screen go through our sequences first."""
         if isinstance(event, events.Key) and not event.is_forwarded and self._ours():
             outcome = self.keys.feed(event.key, self.mail.contexts())

@@ -32,7 +32,9 @@ def opened() -> Opened:
     """`async with opened(filled, size=(160, 48), ui="…")`: the program on the screen, and the keys to press."""
 
     @asynccontextmanager
-    async def run(made: Filled, size: tuple[int, int] = (160, 48), ui: str = "", keys: str = "") -> AsyncIterator[Pilot[Any]]:
+    async def run(
+        made: Filled, size: tuple[int, int] = (160, 48), ui: str = "", keys: str = ""
+    ) -> AsyncIterator[Pilot[Any]]:
         if ui:
             made.paths.settings.write_text(f"{made.paths.settings.read_text('utf-8')}\n[ui]\n{ui}\n", "utf-8")
         if keys:

@@ -38,7 +38,8 @@ FOLDERS = (
     ("Travel", Role.NONE), ("Receipts 2026", Role.NONE),
 )  # fmt: skip
 _PEOPLE = (
-    "Grace Hopper <grace@navy.example>", "Charles Babbage <charles@engine.example>", "=?utf-8?q?J=C3=BCrgen_M=C3=BCller?= <jm@example.de>",
+    "Grace Hopper <grace@navy.example>", "Charles Babbage <charles@engine.example>",
+    "=?utf-8?q?J=C3=BCrgen_M=C3=BCller?= <jm@example.de>",
     "=?utf-8?b?5bGx55Sw5aSq6YOO?= <yamada@example.jp>", "Mary Somerville <mary@example.org>", "GitHub <noreply@github.example>",
     "builds@ci.example", "The Analytical Society <society@lists.example.org>", "Luigi Menabrea <l.menabrea@torino.example>",
 )  # fmt: skip
@@ -63,10 +64,10 @@ On Monday you wrote:
 
 See https://engine.example/tables for more.
 
--- 
+--{blank}
 Charles Babbage
 1 Dorset Street, Marylebone
-"""
+""".replace("{blank}", " ")
 
 
 @dataclass
@@ -123,7 +124,7 @@ def fill(paths: Paths, count: int = 60, *, now: float | None = None, bodies: int
         store.mail.sync_folders(account, rows)
         for folder in store.mail.folders(account):
             folders.setdefault(str(folder.path), folder.id)
-            store.mail.set_folder_state(folder.id, srv_total=0, uidvalidity=1, uidnext=1)
+            store.mail.set_folder_state(folder.id, srv_total=0, uidvalidity=1, uidnext=1, lo=1)
     filled = Filled(paths, store, folders)
     batch = []
     for number in range(1, count + 1):

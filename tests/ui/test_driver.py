@@ -105,8 +105,9 @@ def test_a_frame_that_changes_nothing_sends_only_the_cursor() -> None:
 
 
 HOSTILE = (
-    "\x1b]52;c;cHduZWQ=\x07", "\x1b]0;title\x07", "\x1b[2J", "\x1b[5n", "\x1b[c", "\x1bP+q544e\x1b\\", "\x07", "\x9b31m", "\x90q\x9c",
-    "\x1b_Gi=1;AAAA\x1b\\", "\x1b[?1049l", "\x1b[10;3r", "\x1bc", "\x0e", "\x08\x08\x08", "\x00", "\x7f", "\x1b]8;;http://x\x1b]52;c;x\x07", "\x1b",
+    "\x1b]52;c;cHduZWQ=\x07", "\x1b]0;title\x07", "\x1b[2J", "\x1b[5n", "\x1b[c", "\x1bP+q544e\x1b\\", "\x07",
+    "\x9b31m", "\x90q\x9c", "\x1b_Gi=1;AAAA\x1b\\", "\x1b[?1049l", "\x1b[10;3r", "\x1bc", "\x0e", "\x08\x08\x08",
+    "\x00", "\x7f", "\x1b]8;;http://x\x1b]52;c;x\x07", "\x1b",
 )  # fmt: skip
 
 

@@ -14,7 +14,10 @@ from termmail.ui.keys import Keys, Outcome
 from termmail.ui.screens.mail import MailScreen
 
 DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
-TABLE = {"list": {"x": "select", "g x": "thing"}, "everywhere": {"g g": "first", "j": "down", "x": "other", "slash": "search"}}
+TABLE = {
+    "list": {"x": "select", "g x": "thing"},
+    "everywhere": {"g g": "first", "j": "down", "x": "other", "slash": "search"},
+}
 
 
 def typed(keys: Keys, *names: str, contexts: tuple[str, ...] = ("list", "everywhere")) -> Outcome:
@@ -79,7 +82,17 @@ def test_no_default_key_hides_another() -> None:
 
 @pytest.mark.parametrize("action", actions.ACTIONS, ids=lambda one: one.id)
 def test_every_action_can_be_done(action: actions.Action) -> None:
-    known = {"down", "up", "next-message", "previous-message", "go-inbox", "go-sent", "go-archive", "go-junk", "go-trash"}
+    known = {
+        "down",
+        "up",
+        "next-message",
+        "previous-message",
+        "go-inbox",
+        "go-sent",
+        "go-archive",
+        "go-junk",
+        "go-trash",
+    }
     method = "act_" + action.id.replace("-", "_")
     assert hasattr(MailScreen, method) or action.id in VERBS or action.id in known
 

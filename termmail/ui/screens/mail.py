@@ -98,7 +98,7 @@ class MailScreen(Screen[None]):
         self._notice = self.store.mail.newest_notice()
         self.lay_panes()
         self.look_at_accounts()
-        self.list.focus()
+        self.set_focus(self.list)
         if self.store.mishap:
             self.say(safe_line(self.store.mishap), "error")
         self.set_interval(1.0, self._watch)
@@ -120,7 +120,7 @@ class MailScreen(Screen[None]):
         self.set_class(narrow, "-narrow")
         self.reader.display = choice != "off" or self.opened
         self.list.display = not (choice == "off" and self.opened)
-        focused = self.tree_pane.has_focus
+        focused = self.focused is self.tree_pane
         self.tree_pane.display = not narrow or focused
         self.query_one("#mailbox").display = not (narrow and focused)
         if self.preview and not previewed and self.list.current() != self._shown:
@@ -246,7 +246,9 @@ class MailScreen(Screen[None]):
         where = safe_line(account.name) if account is not None and several else SafeText("")
         if self.searching:
             inside = title(folder) if self.list.view is not None and self.list.view.folder_id else SafeText("")
-            self.title_line.show(safe_line(f"“{self.searching}”"), inside, SafeText(f"{self.list.count():,} found"), selected)
+            self.title_line.show(
+                safe_line(f"“{self.searching}”"), inside, SafeText(f"{self.list.count():,} found"), selected
+            )
             return
         said = [f"{folder.unread:,} unread"] if folder.unread else []
         if folder.total:
@@ -297,8 +299,8 @@ class MailScreen(Screen[None]):
         self._show_view(View(self.store, folder_id), self.folder.role)
         self.tree_pane.show_folder(folder_id)
         self.owner.link_say(open=int(folder_id))
-        if self.tree_pane.has_focus:
-            self.list.focus()
+        if self.focused is self.tree_pane:
+            self.set_focus(self.list)
             self.lay_panes()
 
     def _show_view(self, view: View, role: Role) -> None:
@@ -353,7 +355,7 @@ class MailScreen(Screen[None]):
             self.say(SafeText("a draft: r answers nobody; g D lists the drafts kept here"))
         self.opened = True
         self.lay_panes()
-        self.reader.focus()
+        self.set_focus(self.reader)
         if self._shown != current or self.reader.document is None:
             self.show_message(current)
         self._mark_read(current)
@@ -362,7 +364,7 @@ class MailScreen(Screen[None]):
         if self.opened:
             self.opened = False
             self.lay_panes()
-            self.list.focus()
+            self.set_focus(self.list)
 
     def show_message(self, placement: PlacementId) -> None:
         """Put a message into the reader; from the cache at once, else when it is there."""
@@ -508,8 +510,8 @@ class MailScreen(Screen[None]):
 
     def _focus_tree(self) -> None:
         self.tree_pane.display = True
-        self.tree_pane.focus()
-        self.call_after_refresh(self.lay_panes)
+        self.set_focus(self.tree_pane)
+        self.lay_panes()
 
     def act_right(self) -> None:
         if self.focused is self.tree_pane:
@@ -534,7 +536,7 @@ class MailScreen(Screen[None]):
             self.open_message()
         else:
             self._close_reader()
-            self.list.focus()
+            self.set_focus(self.list)
             self.lay_panes()
 
     def act_open(self) -> None:
@@ -542,8 +544,8 @@ class MailScreen(Screen[None]):
             entry = self.tree_pane.current()
             if entry is not None and entry.folder is not None and entry.folder.selectable:
                 self.go_to_folder(entry.folder.id)
-                self.list.focus()
-                self.call_after_refresh(self.lay_panes)
+                self.set_focus(self.list)
+                self.lay_panes()
             else:
                 self.tree_pane.fold()
         elif self.focused is not self.reader:
@@ -553,8 +555,8 @@ class MailScreen(Screen[None]):
         if self.opened:
             self._close_reader()
         elif self.focused is self.tree_pane:
-            self.list.focus()
-            self.call_after_refresh(self.lay_panes)
+            self.set_focus(self.list)
+            self.lay_panes()
         elif self.list.range_from >= 0 or self.list.marked:
             self.list.marked.clear()
             self.list.range_from = -1
@@ -843,7 +845,7 @@ class MailScreen(Screen[None]):
 
     def _folder_at_hand(self) -> Folder:
         """The folder under the tree's cursor, else the one that is shown.  Raises UsageError."""
-        entry = self.tree_pane.current() if self.tree_pane.has_focus else None
+        entry = self.tree_pane.current() if self.focused is self.tree_pane else None
         folder = entry.folder if entry is not None else self.folder
         if folder is None:
             raise UsageError("no folder here")
@@ -980,8 +982,10 @@ class MailScreen(Screen[None]):
         found = self.store.search.find(line, folder_id=folder)
         self.searching = line
         self._close_reader()
-        self._show_view(View(self.store, folder or FolderId(0), found), self.folder.role if folder and self.folder else Role.NONE)
-        self.list.focus()
+        self._show_view(
+            View(self.store, folder or FolderId(0), found), self.folder.role if folder and self.folder else Role.NONE
+        )
+        self.set_focus(self.list)
         self.say(safe_line(f"{len(found):,} found for {line} · q goes back"))
 
     async def act_command(self) -> None:

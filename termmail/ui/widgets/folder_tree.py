@@ -90,11 +90,7 @@ class FolderTree(Lines):
 
     def _below(self, account: AccountStatus, folders: list[Folder]) -> list[Entry]:
         """An account's folders: those with a role, then the others as a tree."""
-        out = [
-            Entry(account, f, 1, title(f), False, f"f:{f.id}")
-            for f in folders
-            if f.role
-        ]
+        out = [Entry(account, f, 1, title(f), False, f"f:{f.id}") for f in folders if f.role]
         roles = {str(f.path) for f in folders if f.role}
         plain = sorted((f for f in folders if not f.role), key=lambda f: f.path.casefold().split(f.delimiter or "\0"))
         here = {str(f.path) for f in plain}

@@ -43,7 +43,7 @@ class Prompt(Horizontal):
         self.input.value = ""
         self._words, self._back = words, 0
         self.display = True
-        self.input.focus()
+        self.screen.set_focus(self.input)  # at once: the next key may be here already, and it is not a verb
         self._future = asyncio.get_running_loop().create_future()
         try:
             line = await self._future
@@ -51,7 +51,7 @@ class Prompt(Horizontal):
             self._future = None
             self.display = False
             if before is not None:
-                before.focus()
+                self.screen.set_focus(before)
         if line:
             self.history.setdefault(mark, []).append(line)
             del self.history[mark][:-HISTORY]
