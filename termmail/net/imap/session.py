@@ -25,6 +25,7 @@ from termmail.model.errors import AuthRefused, ConnectionLost, NetError, Protoco
 from termmail.model.message import WIRE_FLAGS, Flag
 from termmail.net import tls
 from termmail.net.backend import Events, FlagsOf, FolderStatus, Header, RemoteFolder, Selected, Traffic
+from termmail.net.dial import dial
 from termmail.net.imap import wire
 from termmail.net.imap.quirks import NAMES, PASSING_WORDS, ROLE_ATTRIBUTES
 from termmail.text import SafeText, safe_line
@@ -87,7 +88,7 @@ def _open(server: Server) -> wire.Wire:
     tls.demand_protection(server)
     where = f"{safe_line(server.host)}:{server.port}"
     try:
-        sock = socket.create_connection((server.host, server.port), timeout=CONNECT)
+        sock = dial(server.host, server.port, CONNECT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if server.security == Security.TLS:
@@ -223,7 +224,10 @@ class ImapSession:
             self._known -= 1
         elif kind == b"VANISHED":
             text = response.line[match.end() :].replace(b"(EARLIER)", b"").strip()
-            self._vanished += wire.ranges(text)
+            if len(text) > 10 * EVENTS_LIMIT:
+                self._expunged = True
+            else:
+                self._vanished += wire.ranges(text)
             self._known = -1
             self._fold()
         elif kind == b"FETCH" and number:
