@@ -94,7 +94,8 @@ def fill(server: Dovecot, total: int) -> None:
             for n in range(first, min(first + 500, total + 1)):
                 raw = message(n, total)
                 flags = b"()" if n % 5 == 0 else b"(\\Seen)"
-                parts.append(b" %s {%d+}\r\n%s" % (flags, len(raw), raw))
+                stamp = time.strftime('"%d-%b-%Y %H:%M:%S +0000"', time.gmtime(time.time() - 60 * (total - n))).encode()
+                parts.append(b" %s %s {%d+}\r\n%s" % (flags, stamp, len(raw), raw))
             sock.sendall(b"".join(parts) + b"\r\n")
             answer(b"b ")
         sock.sendall(b"c LOGOUT\r\n")
