@@ -39,7 +39,7 @@ IDLE_SECONDS = 280.0  # AOL ends IDLE at 300 (sync.md §5.6)
 CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 1000, 0.4
 PREFETCH, PREFETCH_SIZE, PREFETCH_BUDGET = 5, 64 << 10, 60  # at a time, bytes each, messages a session
 SLOW_FIRST, SLOW_MOST = 1.0, 60.0
-LOGIN_TRIES = 2
+LOGIN_TRIES, LOGIN_PAUSE = 2, 5.0  # a password that was refused twice waits for the user
 WORTH_TELLING = 200  # messages to come before progress is shown
 _ORDER = {role: place for place, role in enumerate((Role.INBOX, Role.DRAFTS, Role.SENT, Role.ARCHIVE, Role.FLAGGED,
                                                    Role.NONE, Role.ALL, Role.JUNK, Role.TRASH))}  # fmt: skip
@@ -129,7 +129,7 @@ class Worker:
                 self._refusals += 1
                 self.manager.forget_secret(self.account.incoming)
                 self._tell(AccountState.AUTH, error)
-                wait = 5.0 if self._refusals < LOGIN_TRIES else None
+                wait = LOGIN_PAUSE if self._refusals < LOGIN_TRIES else None
             except TlsError as error:
                 self._tell(AccountState.TLS, error)
                 wait = None
@@ -220,6 +220,8 @@ class Worker:
             state = known.get(folder.wire)
             if state is not None and folder.selectable:
                 self._note_status(state, folder.status)
+                if session and session.selected == folder.wire:  # its STATUS may be old (RFC 3501 §6.3.10)
+                    self.dirty[state.id] = True
         if changes:
             self.news(accounts=True, folders=[*changes.added, *changes.removed, *changes.changed])
 
@@ -391,7 +393,8 @@ class Worker:
         sure = self.dirty.pop(folder_id, True)
         try:
             state = self.store.mail.folder_state(folder_id)
-            if not sure and state.uidvalidity:
+            selected = self.main.session is not None and self.main.session.selected == state.wire
+            if not sure and state.uidvalidity and not selected:
                 status = await self.call(lambda s: s.status(state.wire))
                 if not sync.has_news(state, status):
                     return
@@ -408,7 +411,7 @@ class Worker:
         """Bring a folder up to date; older mail is left to backfill."""
         self.dirty.pop(folder_id, None)
         began = time.monotonic()
-        state = self.store.mail.folder_state(folder_id)
+        state = self.store.mail.folder_state(folder_id, counted=True)
         selected = await self.call(lambda s: s.reselect(state.wire))
         self._say_syncing(state)
         due = (
