@@ -15,6 +15,7 @@ import selectors
 from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from rich.cells import split_graphemes
@@ -40,14 +41,16 @@ _ESCAPE = 0.04  # seconds after which an ESC without a sequel was the key
 _TICK = 0.1  # seconds between looks whether the program ends
 _GAP = 6  # unchanged cells that are cheaper to send again than to skip
 _SCROLL_FROM = 400  # characters of output from which a scroll is looked for
-_UNERASABLE = frozenset({"4", "7", "9", "21", "53"})  # styles that show on blanks
+_SEEN_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})  # attributes that show where no letter stands
+_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "8": "28", "9": "29", "53": "55"}
+_BLANKS = re.compile(" +")
 
 
 class Row:
     """One line of the terminal: characters and styles by cell.
 
-    A wide character stands in its first cell, "" in its second; None is what is not known.  `odd`: it
-    holds clusters whose width terminals disagree on, so it is always sent whole.
+    A wide character stands in its first cell, "" in its second; None is what is not known.  A blank has only
+    what shows of its style.  `odd`: it holds clusters whose width terminals disagree on, so it is always sent whole.
     """
 
     __slots__ = ("chars", "odd", "styles")
@@ -151,6 +154,10 @@ class Screen:
             size = max(0, min(len(text), self.width - x))
             row.chars[x : x + size] = text[:size]
             row.styles[x : x + size] = [style] * size
+            if " " in text and (ground := _ground(style)) != style:
+                for blanks in _BLANKS.finditer(text, 0, size):
+                    low, high = blanks.span()
+                    row.styles[x + low : x + high] = [ground] * (high - low)
             return x + size
         for first, last, size in split_graphemes(text)[0]:
             cluster = text[first:last]
@@ -158,7 +165,7 @@ class Screen:
                 if x and row.chars[x - 1] is not None:
                     row.chars[x - 1] = f"{row.chars[x - 1]}{cluster}"
             elif x + size <= self.width:
-                row.chars[x], row.styles[x] = cluster, style
+                row.chars[x], row.styles[x] = cluster, style if cluster != " " else _ground(style)
                 if size == 2:
                     row.chars[x + 1], row.styles[x + 1] = "", style
                 x += size
@@ -195,12 +202,12 @@ class Screen:
             end = x + 1
             while end < stop and row.styles[end] == wanted:
                 end += 1
-            if wanted != style:
-                out.append(_switch(style, wanted))
-                style = wanted
             text = "".join(char or "" for char in row.chars[x:end])
             blanks = len(text) - len(text.rstrip(" "))
-            if end == self.width and blanks > 4 and "\x1b" not in wanted and not _UNERASABLE & set(wanted.split(";")):
+            if wanted != style and not (blanks == len(text) and _ground(style) == wanted):
+                out.append(_switch(style, wanted))
+                style = wanted
+            if end == self.width and blanks > 4 and "\x1b" not in wanted and _ground(wanted) == wanted:
                 out.append(text.rstrip(" ") + "\x1b[K")
                 return style, True
             out.append(text)
@@ -249,16 +256,59 @@ class Screen:
         return rows, f"\x1b[{top + 1};{bottom + 1}r\x1b[{abs(lines)}{'S' if lines > 0 else 'T'}\x1b[r"
 
 
+@lru_cache(4096)
+def _parts(sgr: str) -> tuple[frozenset[str], str, str]:
+    """SGR codes as attributes, foreground, background (as codes; "" is the terminal's own)."""
+    attributes, ink, ground = set(), "", ""
+    codes = iter(sgr.split(";") if sgr else ())
+    for code in codes:
+        if code in ("38", "48"):
+            kind = next(codes, "")
+            colour = ";".join([code, kind, *(next(codes, "0") for _ in range(3 if kind == "2" else 1))])
+            ink, ground = (colour, ground) if code == "38" else (ink, colour)
+        elif len(code) > 1 and code[:-1] in ("3", "9"):
+            ink = code
+        elif len(code) > 1 and code[:-1] in ("4", "10"):
+            ground = code
+        else:
+            attributes.add(code)
+    return frozenset(attributes), ink, ground
+
+
+@lru_cache(4096)
+def _ground(style: str) -> str:
+    """What shows of a style where no letter stands: its background, or all of it if it underlines or reverses."""
+    attributes, _, ground = _parts(style) if "\x1b" not in style else (_SEEN_ON_BLANKS, "", "")
+    return style if attributes & _SEEN_ON_BLANKS else ground
+
+
+@lru_cache(4096)
 def _switch(old: str, new: str) -> str:
-    """From one style to another: SGR codes, with a hyperlink behind ESC."""
+    """From one style to another, in few bytes: SGR codes, with a hyperlink behind ESC."""
     sgr_old, _, link_old = old.partition("\x1b")
     sgr, _, link = new.partition("\x1b")
     out = ""
     if link != link_old:
         out = f"\x1b{link}\x1b\\" if link else "\x1b]8;;\x1b\\"
     if sgr != sgr_old:
-        out += f"\x1b[0;{sgr}m" if sgr and sgr_old else f"\x1b[{sgr}m"
+        whole = f"\x1b[0;{sgr}m" if sgr and sgr_old else f"\x1b[{sgr}m"
+        change = _change(sgr_old, sgr)
+        out += change if change and len(change) < len(whole) else whole
     return out
+
+
+def _change(old: str, new: str) -> str:
+    """Only the codes in which two styles differ; "" if that cannot be said."""
+    (had, ink_old, ground_old), (has, ink, ground) = _parts(old), _parts(new)
+    gone = had - has
+    if any(code not in _OFF for code in gone) or (gone & {"1", "2"} and has & {"1", "2"}):
+        return ""
+    codes = [*sorted({_OFF[code] for code in gone}), *sorted(has - had)]
+    if ink != ink_old:
+        codes.append(ink or "39")
+    if ground != ground_old:
+        codes.append(ground or "49")
+    return f"\x1b[{';'.join(codes)}m"
 
 
 def _known(row: Row) -> list[tuple[int, int]]:

@@ -11,7 +11,19 @@ import pytest
 from termmail.ui.driver import Screen
 
 WIDTH, HEIGHT = 40, 12
-STYLES = ("", "1", "38;2;10;20;30", "38;2;10;20;30;48;2;1;2;3", "48;2;40;50;60", "4;38;5;9", "7")
+STYLES = (
+    "",
+    "1",
+    "1;3;38;5;4",
+    "3;33;44",
+    "1;92;104",
+    "9",
+    "38;2;10;20;30",
+    "38;2;10;20;30;48;2;1;2;3",
+    "48;2;40;50;60",
+    "4;38;5;9",
+    "7",
+)
 TEXTS = ("a", "hello world", "山田太郎", "ü", "      ", "…", "x" * 50, "日本 and more", "● ★ ↩")
 
 
@@ -37,7 +49,15 @@ class Terminal:
         self.screen.cursor.y, self.screen.cursor.x = y, x
 
     def cells(self) -> list[list[pyte.screens.Char]]:
-        return [[self.screen.buffer[y][x] for x in range(self.screen.columns)] for y in range(self.screen.lines)]
+        """What can be seen: the ink of a blank cannot."""
+        buffer = self.screen.buffer
+        return [[seen(buffer[y][x]) for x in range(self.screen.columns)] for y in range(self.screen.lines)]
+
+
+def seen(cell: pyte.screens.Char) -> pyte.screens.Char:
+    if cell.data == " " and not (cell.underscore or cell.reverse or cell.strikethrough):
+        return cell._replace(fg="default", bold=False, italics=False)
+    return cell
 
 
 def styled(text: str, style: str) -> str:
@@ -134,3 +154,22 @@ def test_hyperlinks_are_kept_and_closed() -> None:
     out = screen.update("\x1b[1;1H\x1b]8;id=1;https://a.example/\x1b\\link\x1b]8;;\x1b\\ text" + " " * 21)
     assert out is not None
     assert "\x1b]8;id=1;https://a.example/\x1b\\link\x1b]8;;\x1b\\" in out
+
+
+def test_only_what_changes_of_a_style_is_sent() -> None:
+    screen = Screen()
+    screen.forget(30, 1)
+    ground = "48;2;10;10;10"
+    out = screen.update(f"\x1b[1;1H{styled('name', f'1;38;2;1;2;3;{ground}')}{styled('  text', f'38;2;4;5;6;{ground}')}")
+    assert out is not None
+    assert "name  " in out, "the ink of a blank cannot be seen"
+    assert "\x1b[22;38;2;4;5;6mtext" in out
+
+
+def test_a_row_that_only_gets_another_ground_is_sent_with_one_style() -> None:
+    screen = Screen()
+    screen.forget(20, 1)
+    screen.update("\x1b[1;1H" + styled("a    b    c         ", "38;5;1"))
+    out = screen.update("\x1b[1;1H" + styled("a    b    c         ", "38;5;1;48;5;2"))
+    assert out is not None
+    assert out.count("\x1b[") <= 4
