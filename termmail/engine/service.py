@@ -92,6 +92,8 @@ class Engine:
 
     async def handle(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """What a client says."""
+        if message.get("attach"):
+            self.seen_client = True
         if message.get("look") or "open" in message:
             self.manager.look()
         if message.get("sync"):
