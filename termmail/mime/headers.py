@@ -193,33 +193,40 @@ def _taken_apart(value: str) -> list[tuple[Address, bool]]:
 # -- dates and ids ---------------------------------------------------------------
 
 
-@lru_cache(1024)
 def date(value: str) -> int:
     """Seconds since the epoch of a Date field (RFC 5322 §3.3, its obsolete forms, ISO 8601); 0 if unreadable."""
     match = _DATE.match(value)
     try:
         if match:
             day, month, year, hour, minute, second, zone_h, zone_m, zone = match.groups()
-            number = int(year)
-            if len(year) < 4:
-                number += 2000 if number < 50 else 1900
-            days = dt.date(number, _MONTHS[month.lower()], int(day)).toordinal() - _EPOCH
-            offset = (
-                int(zone_h) * 3600 + int(zone_h[0] + zone_m) * 60
-                if zone_h
-                else _ZONES.get((zone or "").upper(), 0) * 3600
-            )
+            days = _days(day, month, year)
+            offset = _offset(zone_h, zone_m) if zone_h else _ZONES.get((zone or "").upper(), 0) * 3600
         else:
             match = _ISO_DATE.match(value)
             if not match:
                 return 0
             year, month, day, hour, minute, second, zone_h, zone_m = match.groups()
             days = dt.date(int(year), int(month), int(day)).toordinal() - _EPOCH
-            offset = int(zone_h) * 3600 + int(zone_h[0] + zone_m) * 60 if zone_h else 0
+            offset = _offset(zone_h, zone_m) if zone_h else 0
     except (ValueError, KeyError, OverflowError):
         return 0
     seconds = days * 86400 + int(hour) * 3600 + int(minute) * 60 + int(second or 0) - offset
     return min(max(seconds, 0), _LATEST)
+
+
+@lru_cache(4096)
+def _days(day: str, month: str, year: str) -> int:
+    """Days since the epoch; mail of one day comes together."""
+    number = int(year)
+    if len(year) < 4:
+        number += 2000 if number < 50 else 1900
+    return dt.date(number, _MONTHS[month.lower()], int(day)).toordinal() - _EPOCH
+
+
+@lru_cache(256)
+def _offset(hours: str, minutes: str) -> int:
+    """Seconds east of Greenwich."""
+    return int(hours) * 3600 + int(hours[0] + minutes) * 60
 
 
 def message_ids(value: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from termmail.model.account import AccountState, AccountStatus, Role
@@ -37,6 +38,7 @@ PENDING_KEYWORDS = 1 << 18
 SORT_SHIFT = 20  # a sort key is seconds << SORT_SHIFT | low bits of the UID, so that equal seconds keep the UIDs' order
 TOUCHED_KEPT = 20_000
 SQL_LIST = 500  # ids in one IN (…)
+ROWS_AT_ONCE = 200  # rows in one INSERT
 _ROLE_ORDER = {role.value: n for n, role in enumerate(Role)}
 
 
@@ -82,7 +84,7 @@ class FolderState:
     srv_total: int
     srv_unseen: int
     synced: float
-    local_count: int  # placements with a UID
+    local_count: int  # placements with a UID; -1: not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,12 +328,16 @@ class MailStore:
         self._delete_placements(gone)
         self.db.execute("DELETE FROM folder WHERE id = ?", (folder_id,))
 
-    def folder_state(self, folder_id: FolderId) -> FolderState:
-        """What sync knows of a folder.  Raises NotFound."""
+    def folder_state(self, folder_id: FolderId, *, counted: bool = False) -> FolderState:
+        """What sync knows of a folder; only `counted` says how many messages are here (it reads them all).  Raises NotFound."""
+        count = (
+            "(SELECT count(*) FROM placement p WHERE p.folder_id = folder.id AND p.uid IS NOT NULL)"
+            if counted
+            else "-1"
+        )
         row = self.db.one(
             "SELECT id, account_id, wire, path, role, selectable, uidvalidity, uidnext, modseq, lo, hi, srv_total, "
-            "srv_unseen, synced, (SELECT count(*) FROM placement p WHERE p.folder_id = folder.id AND p.uid IS NOT NULL) "
-            "FROM folder WHERE id = ?",
+            f"srv_unseen, synced, {count} FROM folder WHERE id = ?",
             (folder_id,),
         )
         if row is None:
@@ -377,6 +383,8 @@ class MailStore:
         changed) is the same message: it gets the UID and keeps its id.
         """
         result: list[PlacementId] = []
+        messages: list[tuple[Any, ...]] = []
+        placements: list[tuple[Any, ...]] = []
         with self.db.transaction():
             (account_id,) = self.db.one("SELECT account_id FROM folder WHERE id = ?", (folder_id,)) or (None,)
             if account_id is None:
@@ -384,6 +392,7 @@ class MailStore:
             known = self._known_uids(folder_id, [new.uid for new in batch])
             waiting = self._waiting(folder_id)
             copies = self._copies(account_id, [new.summary.ident for new in batch])
+            next_message, next_placement = self._next_id("message"), self._next_id("placement")
             for new in batch:
                 placement_id = known.get(new.uid)
                 if placement_id is None and waiting:
@@ -393,10 +402,27 @@ class MailStore:
                 else:
                     message_id = copies.get(new.summary.ident)
                     if message_id is None:
-                        message_id = copies[new.summary.ident] = self._insert_message(account_id, new)
-                    placement_id = self._insert_placement(folder_id, message_id, new)
+                        message_id = copies[new.summary.ident] = MessageId(next_message + len(messages))
+                        messages.append(_message_row(message_id, account_id, new))
+                    placement_id = known[new.uid] = PlacementId(next_placement + len(placements))
+                    placements.append(_placement_row(placement_id, message_id, folder_id, new))
                 result.append(placement_id)
+            self._insert("message", _MESSAGE_COLUMNS, messages)
+            self._insert("placement", _PLACEMENT_COLUMNS, placements)
         return result
+
+    def _next_id(self, table: str) -> int:
+        """The id that AUTOINCREMENT would give next; ids are never given twice."""
+        row = self.db.one("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+        return int(row[0]) + 1 if row else 1
+
+    def _insert(self, table: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Many rows in one statement: SQLite works through them without Python, beside the thread that parses."""
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            one = f"({marks(part[0])})"
+            values = [value for row in part for value in row]
+            self.db.execute(f"INSERT INTO {table} ({columns}) VALUES {', '.join([one] * len(part))}", values)
 
     def _known_uids(self, folder_id: int, uids: Sequence[int]) -> dict[int, PlacementId]:
         known: dict[int, PlacementId] = {}
@@ -440,40 +466,6 @@ class MailStore:
                 )
             )
         return found
-
-    def _insert_message(self, account_id: int, new: NewMessage) -> MessageId:
-        summary = new.summary
-        cursor = self.db.execute(
-            "INSERT INTO message (account_id, ident, thread, date, size, attachments, from_name, from_email, to_names, "
-            "recipients, subject, mid, refs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                account_id,
-                summary.ident,
-                summary.thread,
-                summary.date,
-                new.size,
-                int(new.attachments),
-                summary.sender.name,
-                summary.sender.email,
-                ", ".join([a.name or a.email for a in summary.to[:5]]),
-                recipients_json(summary),
-                summary.subject,
-                summary.message_id,
-                " ".join([*summary.references, summary.in_reply_to]).strip(),
-            ),
-        )
-        return MessageId(cursor.lastrowid or 0)
-
-    def _insert_placement(self, folder_id: int, message_id: MessageId, new: NewMessage) -> PlacementId:
-        cursor = self.db.execute(
-            "INSERT INTO placement (message_id, folder_id, uid, srv_flags, srv_keywords, modseq, view_id, flags, "
-            "keywords, sort) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                message_id, folder_id, new.uid, new.flags, new.keywords, new.modseq, folder_id, new.flags,
-                new.keywords, sort_key(new.internal_date or new.summary.date, new.uid),
-            ),
-        )  # fmt: skip
-        return PlacementId(cursor.lastrowid or 0)
 
     def _set_flags(self, placement_id: int, flags: int, keywords: str, modseq: int) -> bool:
         """New truth for one placement; True if anything about it changed."""
@@ -734,12 +726,39 @@ def sort_key(seconds: int, uid: int = 0) -> int:
     return seconds << SORT_SHIFT | uid & ((1 << SORT_SHIFT) - 1)
 
 
-def recipients_json(summary: Summary) -> str:
+_MESSAGE_COLUMNS = (
+    "id, account_id, ident, thread, date, size, attachments, from_name, from_email, to_names, recipients, subject, "
+    "mid, refs"
+)
+_PLACEMENT_COLUMNS = "id, message_id, folder_id, uid, srv_flags, srv_keywords, modseq, view_id, flags, keywords, sort"
+
+
+def _message_row(message_id: MessageId, account_id: int, new: NewMessage) -> tuple[Any, ...]:
+    summary = new.summary
+    return (
+        message_id, account_id, summary.ident, summary.thread, summary.date, new.size, int(new.attachments),
+        summary.sender.name, summary.sender.email, ", ".join([a.name or a.email for a in summary.to[:5]]),
+        recipients_json(summary.to, summary.cc), summary.subject, summary.message_id,
+        " ".join([*summary.references, summary.in_reply_to]).strip(),
+    )  # fmt: skip
+
+
+def _placement_row(
+    placement_id: PlacementId, message_id: MessageId, folder_id: int, new: NewMessage
+) -> tuple[Any, ...]:
+    return (
+        placement_id, message_id, folder_id, new.uid, new.flags, new.keywords, new.modseq, folder_id, new.flags,
+        new.keywords, sort_key(new.internal_date or new.summary.date, new.uid),
+    )  # fmt: skip
+
+
+@lru_cache(1024)
+def recipients_json(to: tuple[Address, ...], cc: tuple[Address, ...]) -> str:
     """To and Cc as the message table keeps them; at most 50 of each."""
-    if not (summary.to or summary.cc):
+    if not (to or cc):
         return ""
     return json.dumps(
-        {"to": [[a.name, a.email] for a in summary.to[:50]], "cc": [[a.name, a.email] for a in summary.cc[:50]]},
+        {"to": [[a.name, a.email] for a in to[:50]], "cc": [[a.name, a.email] for a in cc[:50]]},
         ensure_ascii=False,
         separators=(",", ":"),
     )

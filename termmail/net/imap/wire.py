@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
 from termmail.model.message import WIRE_FLAGS, Flag
@@ -406,14 +407,25 @@ def flags(text: bytes) -> tuple[Flag, str]:
 def internal_date(text: bytes) -> int:
     """Seconds since the epoch of `17-Jul-1996 02:44:25 -0700` (RFC 3501 §9 date-time); 0 if malformed."""
     try:
-        day, month, rest = text.strip().split(b"-", 2)
-        year, clock, zone = rest.split()
+        day, clock, zone = text.split()
         hour, minute, second = clock.split(b":")
-        seconds = calendar.timegm((int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second)))
-        offset = (int(zone[1:3]) * 60 + int(zone[3:5])) * 60
-        return max(0, seconds + offset if zone.startswith(b"-") else seconds - offset)
+        return max(0, _day(day) + int(hour) * 3600 + int(minute) * 60 + int(second) - _zone(zone))
     except (ValueError, KeyError, IndexError, OverflowError):
         return 0
+
+
+@lru_cache(4096)
+def _day(text: bytes) -> int:
+    """Seconds since the epoch of the beginning of `17-Jul-1996`; mail of one day comes together."""
+    day, month, year = text.split(b"-")
+    return calendar.timegm((int(year), _MONTHS[month.lower()], int(day), 0, 0, 0))
+
+
+@lru_cache(256)
+def _zone(text: bytes) -> int:
+    """Seconds east of Greenwich of `-0700`."""
+    offset = (int(text[1:3]) * 60 + int(text[3:5])) * 60
+    return -offset if text.startswith(b"-") else offset
 
 
 def date_time(when: float) -> bytes:
