@@ -82,7 +82,8 @@ def _theme(path: Path) -> tuple[ThemeSpec | None, list[Problem]]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"line (\d+)", str(error))
-        return None, [Problem(str(path), int(match[1]) if match else 0, "", f"is no TOML: {safe_line(str(error))}")]
+        line = int(match[1]) if match else len(text.splitlines())  # "at end of document"
+        return None, [Problem(str(path), line, "", f"is no TOML: {safe_line(str(error))}")]
     except (OSError, ValueError, RecursionError) as error:
         words = safe_line(getattr(error, "strerror", None) or str(error))
         return None, [Problem(str(path), 0, "", f"cannot be read: {words}")]

@@ -113,18 +113,18 @@ class Answers:
         self._held = ""
         if not self.owed:
             return text
-        text = _COLOUR_ANSWER.sub("", text)
+        text, colours = _COLOUR_ANSWER.subn("", text)
         if found := _LAST_ANSWER.search(text):
             self.owed = False
             return text[: found.start()] + text[found.end() :]
-        if begun := _BEGUN.search(text):
+        if (begun := _BEGUN.search(text)) and (colours or begun[0] != "\x1b"):  # Esc alone is a key
             self._held, text = text[begun.start() :], text[: begun.start()]
         return text
 
 
 _COLOUR_ANSWER = re.compile(r"\x1b\]11;[^\x07\x1b]*(?:\x07|\x1b\\)")
 _LAST_ANSWER = re.compile(r"\x1b\[\?[\d;]*c")
-_BEGUN = re.compile(r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]*\x1b?)?)?)?|\[\?[\d;]*)\Z")
+_BEGUN = re.compile(r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]*\x1b?)?)?)?|\[(?:\?[\d;]*)?)?\Z")
 
 answers = Answers()
 """Of this process's terminal: the probe fills it, the driver reads it."""

@@ -19,6 +19,8 @@ _MARKS = re.compile(r"(?:> ?)+")
 class Editor(TextArea):
     """See the module.  Esc leaves it."""
 
+    # the scrollbar stays: where undo makes it go, Textual 8.2.8 looks for a line that is no longer there
+    DEFAULT_CSS = "Editor { overflow-y: scroll; scrollbar-size-vertical: 1; }"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "editor--signature", *(f"editor--quote-{level + 1}" for level in range(QUOTE_LEVELS)),
     }  # fmt: skip

@@ -72,7 +72,9 @@ class Lines(ScrollView, can_focus=True):
             base += self.look("lines--cursor" if self.has_focus else "lines--cursor-blurred")
         segments = self.line(index, width, base)
         if base.reverse:  # colours in reverse would make a patchwork
-            segments = [Segment(one.text, Style(reverse=True, bold=bool(one.style and one.style.bold))) for one in segments]
+            segments = [
+                Segment(one.text, Style(reverse=True, bold=bool(one.style and one.style.bold))) for one in segments
+            ]
             base = Style(reverse=True)
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
