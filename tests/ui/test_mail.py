@@ -450,3 +450,17 @@ async def test_keys_typed_ahead_go_where_they_are_meant_to_go(filled: Filled, op
         await until(lambda: app.screen is mail)
         rush("h", "j", "j", "enter")
         await until(lambda: mail.folder and mail.folder.role == Role.SENT)
+
+
+async def test_the_help_stands_in_columns(filled: Filled, opened: Opened) -> None:
+    async with opened(filled, size=(100, 40)) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        shown: list[str] = pilot.app.screen.lines  # type: ignore[attr-defined]
+        words = {
+            line.index(words)
+            for line in shown
+            for words in ("half a page down", "to the first", "undo")
+            if line.endswith(words)
+        }
+        assert len(words) == 1

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from termmail.text import SafeText, safe_line
+from termmail.text import SafeText, safe_block
 from termmail.ui.widgets.fields import Bar, KeyWord, LineInput, complete
 from termmail.ui.widgets.lines import Lines, fit
 
@@ -350,12 +350,7 @@ class ShowText(Dialog[None]):
 
     def __init__(self, title: SafeText, lines: Sequence[str]) -> None:
         super().__init__(title)
-        self.lines = [
-            SafeText(" " * (len(line) - len(line.lstrip(" "))) + safe_line(line, LINE))
-            if line.strip()
-            else SafeText("")
-            for line in lines
-        ]
+        self.lines = [SafeText(safe_block(line)[:LINE].replace("\n", " ")) for line in lines]  # blanks keep columns
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog tall"):
