@@ -594,6 +594,8 @@ class MailScreen(Screen[None]):
     def act_read_on(self) -> None:
         if not self.opened:
             self.open_message()
+        elif self._rendering is not None and not self._rendering.done():
+            return  # what is on the screen is not what is being opened: nobody has read that yet
         elif not self.reader.page(1):
             self._to_unread(1)
 
