@@ -143,7 +143,6 @@ class Choose(Dialog[str]):
             yield self.footer(("Enter", "choose"), ("Esc", "leave"))
 
     def on_mount(self) -> None:
-        super().on_mount()
         choices = self.query_one(_Choices)
         choices.styles.height = max(1, len(self.items))
         if self.query_text:
@@ -236,7 +235,6 @@ class AskPath(Dialog[str]):
             yield self.footer(("Tab", "complete"), ("Enter", "done"), ("Esc", "leave"))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(_Choices).styles.height = 8
         self._look(self.value)
 
@@ -271,11 +269,17 @@ class AskPath(Dialog[str]):
         self._look(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        field = self.query_one(LineInput)
         if self.chosen and self._take() and not self.folders_only:
             return
-        if field.value.strip():
-            self.dismiss(field.value.strip())
+        value = self.query_one(LineInput).value.strip()
+        if words := self.fault(value):
+            self.query_one(Bar).show([words], self.query_one(Bar).keys)
+        elif value:
+            self.dismiss(value)
+
+    def fault(self, value: str) -> SafeText:
+        """What is wrong with a path, "" for nothing."""
+        return SafeText("")
 
     def on_click(self, event: events.Click) -> None:
         if isinstance(event.widget, _Choices) and self.query_one(_Choices).items:
@@ -306,12 +310,13 @@ class SavePath(AskPath):
     def __init__(self, title: SafeText = SafeText("Save to folder"), value: str = "") -> None:
         super().__init__(title, value, folders_only=True)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        value = self.query_one(LineInput).value.strip()
-        if value and Path(value).expanduser().is_file():
-            self.notify("that is a file, not a folder", markup=False)
-            return
-        super().on_input_submitted(event)
+    def fault(self, value: str) -> SafeText:
+        """A file is no place to save to."""
+        try:
+            is_file = Path(value).expanduser().is_file()
+        except (RuntimeError, ValueError):
+            return SafeText("there is no such place")
+        return SafeText("that is a file, not a folder") if is_file else SafeText("")
 
 
 class _Text(Lines):
@@ -359,7 +364,6 @@ class ShowText(Dialog[None]):
             yield self.footer(("j k", "scroll"), ("Esc", "leave"))
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(_Text).focus()
 
     def on_key(self, event: events.Key) -> None:

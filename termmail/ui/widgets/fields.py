@@ -65,10 +65,9 @@ def complete(typed: str, *, folders_only: bool = False) -> tuple[str, list[str]]
     Names that cannot be typed (controls, no UTF-8) are left out.  Never raises.
     """
     folder, slash, start = typed.rpartition("/")
-    where = Path(folder + slash or ".").expanduser()
     names: list[str] = []
     try:
-        with os.scandir(where) as entries:
+        with os.scandir(Path(folder + slash or ".").expanduser()) as entries:
             for _, entry in zip(range(ENTRIES), entries, strict=False):
                 plain = entry.name.isprintable() and safe_line(entry.name) == entry.name
                 if plain and entry.name.startswith(start) and (start or not entry.name.startswith(".")):
