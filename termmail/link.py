@@ -26,6 +26,7 @@ from termmail.paths import Paths
 PROTOCOL = 1
 LINE_LIMIT = 1 << 20
 REPLACE = 5.0  # seconds that an engine of another version has to leave
+PARTING = 0.2  # seconds for clients to hang up
 COALESCE = 0.1  # seconds between two "again"
 
 
@@ -69,6 +70,7 @@ class Hub:
         self.handler = handler
         self.attached: dict[asyncio.StreamWriter, int] = {}  # clients that stay, and the folder each has open
         self._server: asyncio.Server | None = None
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self._again = Again()
         self._timer: asyncio.TimerHandle | None = None
         self._last = 0.0
@@ -89,12 +91,15 @@ class Hub:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
-        for writer in list(self.attached):
+        for writer in list(self._clients):
             writer.close()
+        if tasks := [task for task in self._clients.values() if task is not None]:
+            await asyncio.wait(tasks, timeout=PARTING)
         with contextlib.suppress(OSError):
             self.paths.socket.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients[writer] = asyncio.current_task()
         try:
             writer.write(_line(hello()))
             while line := await reader.readline():
@@ -111,10 +116,11 @@ class Hub:
                     await writer.drain()  # whoever asks has to read
                 if message.get("look"):  # somebody's wish is news for the others
                     self.say(Again(everything=True), but=writer)
-        except (OSError, ValueError, TypeError, RecursionError, asyncio.LimitOverrunError):
-            pass  # a client that went away, or that talks nonsense
+        except (OSError, ValueError, TypeError, RecursionError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # a client that went away or talks nonsense, or the engine ends
         finally:
             self.attached.pop(writer, None)
+            self._clients.pop(writer, None)
             writer.close()
 
     def again(self, what: Again) -> None:
@@ -190,7 +196,10 @@ class Link:
                     found = json.loads(line).get("again")
                     if isinstance(found, dict):
                         self.on_again(_again(found))
-            self.connected, self._writer = False, None
+            self.connected = False
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
             await asyncio.sleep(0.2)
 
     async def _replace_engine(self) -> None:

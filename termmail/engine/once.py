@@ -55,7 +55,7 @@ def _through_engine(paths: Paths, accounts: list[str] | None, seconds: float) ->
     answer = link.ask(paths, {"sync": True, "wait": True, "seconds": seconds}, timeout=seconds + 5)
     if answer is None:
         raise EngineError("the engine does not answer", hint="termmail engine stop, then try again")
-    found = Pass()
+    found = Pass([line for line in answer.get("folders", ()) if not accounts or line["account"] in accounts])
     for one in answer.get("status", {}).get("accounts", ()):
         if (not accounts or one["name"] in accounts) and one["error"]:
             found.errors.append(f"{one['name']}: {one['error']}")
@@ -86,9 +86,7 @@ async def _here(
             if all(w.settled.is_set() and w.sender.idle.is_set() for w in manager.workers.values()):
                 break
         for name, worker in manager.workers.items():
-            for folder, new, changed, vanished, took in worker.refreshed:
-                line = {"account": name, "folder": folder, "new": new, "changed": changed, "vanished": vanished}
-                found.folders.append(line | {"seconds": round(took, 3)})
+            found.folders += worker.report()
             if worker.state not in (AccountState.ONLINE, AccountState.SYNCING):
                 found.errors.append(_why(store, name))
     finally:

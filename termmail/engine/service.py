@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ from termmail.store.db import Store
 
 log = logging.getLogger("termmail.engine")
 LOOK = 0.25  # seconds between two looks at whether to leave
+LAST_SECOND = 0.3
 GRACE = 10.0  # seconds for the UI that started us to attach
 STUCK = 120.0  # seconds that queued work may keep us although no server can be reached
 
@@ -66,6 +68,7 @@ class Engine:
         await self.manager.stop()
         await self.hub.stop()
         self.store.close()
+        _end_soon()
 
     async def _watch_over(self) -> None:
         """Notice what others commit, and leave when nobody looks and nothing waits."""
@@ -98,6 +101,8 @@ class Engine:
             self.manager.look()
         if message.get("sync"):
             for worker in self.manager.workers.values():
+                worker.refreshed.clear()
+            for worker in self.manager.workers.values():
                 for folder_id in worker._folder_ids():
                     worker.dirty.setdefault(folder_id, False)
             self.manager.look(sync_now=True)
@@ -106,7 +111,8 @@ class Engine:
             await self.manager.apply(self.loaded)
         if message.get("wait"):
             await self._until_settled(float(message.get("seconds", 60.0)))
-            return {"settled": True, "status": self.status()}
+            folders = [line for worker in self.manager.workers.values() for line in worker.report()]
+            return {"settled": True, "status": self.status(), "folders": folders}
         if message.get("stop"):
             self.leaving.set()
             return {"stopping": True}
@@ -127,6 +133,13 @@ class Engine:
             "running": True, "pid": os.getpid(), "version": __version__, "attached": len(self.hub.attached),
             "accounts": accounts_json(self.store),
         }  # fmt: skip
+
+
+def _end_soon() -> None:
+    """Everything is written: a name look-up or password command that hangs on a thread must not keep us."""
+    last = threading.Timer(LAST_SECOND, os._exit, (0,))
+    last.daemon = True
+    last.start()
 
 
 def accounts_json(store: Store) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from termmail.engine import carry, sync
 from termmail.engine.outbox import Sender, file_copies
@@ -108,6 +108,14 @@ class Worker:
             self._retry_now.set()
         self.poke.set()
         self.sender.poke.set()
+
+    def report(self) -> list[dict[str, Any]]:
+        """The folders that were looked at, as `sync --json` tells them (contract.md)."""
+        return [
+            {"account": self.name, "folder": folder, "new": new, "changed": changed, "vanished": vanished}
+            | {"seconds": round(took, 3)}
+            for folder, new, changed, vanished, took in self.refreshed
+        ]
 
     def busy(self) -> int:
         """Wishes, and messages to be sent, that still wait."""

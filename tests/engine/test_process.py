@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ from termmail import link
 from termmail.config.settings import save_account
 from termmail.demo.server import DemoServer
 from termmail.model.draft import SendState
-from termmail.model.message import Flag, PlacementId
+from termmail.model.message import Flag
 from termmail.paths import Paths
 from tests.engine.conftest import Place, Rig, demo_place, letter
 
@@ -48,7 +49,8 @@ class Profile:
 
     def settle(self) -> None:
         answer = link.ask(self.paths, {"sync": True, "wait": True, "seconds": 15.0}, 20.0)
-        assert answer is not None and answer["settled"]
+        assert answer is not None
+        assert answer["settled"]
 
     def close(self) -> None:
         for process in self.engines:
@@ -77,7 +79,8 @@ def test_an_engine_answers_syncs_and_leaves_when_asked(profile):
     soon(profile.answers)
     profile.settle()
     status = link.ask(profile.paths, {"status": True})["status"]
-    assert status["running"] and status["pid"] == engine.pid
+    assert status["running"]
+    assert status["pid"] == engine.pid
     assert [(one["name"], one["state"], one["queued"]) for one in status["accounts"]] == [("here", "online", 0)]
     assert profile.rig.subjects() == ["Letter 1"]
     assert link.ask(profile.paths, {"stop": True}) == {"stopping": True}
@@ -149,7 +152,7 @@ def test_junk_on_the_socket_hurts_nobody(profile):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path, seed):
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     without = frozenset({"MOVE"}) if seed % 2 else frozenset[str]()
     with DemoServer(without=without) as demo:
         profile = Profile(tmp_path, demo_place(demo))
@@ -208,7 +211,32 @@ def test_one_pass_without_an_engine_and_with_one(profile):
     assert next(line["new"] for line in done.folders if line["folder"] == "INBOX") == 1
     profile.run()
     soon(profile.answers)
-    profile.rig.ui.intents.archive([PlacementId(i) for i in profile.rig.ids()])
+    profile.settle()
+    profile.rig.place.add(2)
+    profile.rig.ui.intents.archive([profile.rig.one(1)])
     done = once.sync_once(profile.paths, loaded, headers_only=True, seconds=15)
     assert done.errors == []
     assert len(profile.rig.place.demo.folder("Archive").messages) == 1
+    assert any(line["folder"] == "INBOX" for line in done.folders)
+
+
+def test_a_password_command_that_hangs_keeps_no_engine(profile):
+    account = profile.rig.account
+    slow = dataclasses.replace(account.outgoing, password="", password_command="sleep 25")
+    save_account(profile.paths.settings, dataclasses.replace(account, outgoing=slow))
+    engine = profile.run()
+    soon(profile.answers)
+    out = profile.rig.ui.queue.enqueue(
+        letter(50),
+        account="here",
+        mid="<letter50@example.org>",
+        sender="ada@demo.example",
+        recipients=("g@example.org",),
+    )
+    link.poke(profile.paths)
+    time.sleep(3); print(profile.rig.ui.queue.outgoing(out)); print(profile.paths.settings.read_text())
+    soon(lambda: profile.rig.ui.queue.outgoing(out).state == SendState.SENDING)
+    began = time.monotonic()
+    engine.send_signal(signal.SIGTERM)
+    engine.wait(10)
+    assert time.monotonic() - began < 10
