@@ -61,6 +61,18 @@ def test_status_of_a_folder_that_is_not_selected(mailbox):
     assert (status.modseq > 0) == ("CONDSTORE" in session.capabilities)
 
 
+def test_status_of_the_selected_folder_is_fresh_too(mailbox):
+    mailbox.append(letter(1))
+    session = mailbox.open()
+    session.select(b"INBOX")
+    mailbox.append(letter(2))
+    told = {folder.wire: folder.status for folder in session.list_folders()}[b"INBOX"]
+    assert told is None or told.messages == 2
+    mailbox.append(letter(3))
+    assert session.status(b"INBOX").messages == 3
+    assert session.drain().exists == 3
+
+
 def test_selecting_again_asks_nothing_and_a_missing_folder_is_refused(mailbox):
     mailbox.append(letter(1))
     session = mailbox.open()

@@ -391,6 +391,8 @@ class ImapSession:
             options.append(b"SPECIAL-USE")
         if "LIST-STATUS" in self.capabilities:
             options.append(b"STATUS (" + self._status_items() + b")")
+        if "LIST-STATUS" in self.capabilities and self.selected:
+            self._catch_up()
         if options:
             try:
                 return self._folders(self._run(b"LIST", b'"" "*" RETURN (' + b" ".join(options) + b")"))
@@ -432,8 +434,14 @@ class ImapSession:
             for name, (attributes, delimiter) in found.items()
         ]  # fmt: skip
 
+    def _catch_up(self) -> None:
+        """STATUS of the selected folder tells what the session has seen of it (RFC 3501 §6.3.10): see all of it first."""
+        self._run(b"NOOP")
+
     def status(self, name: bytes) -> FolderStatus:
         """See `ImapBackend`."""
+        if name == self.selected:
+            self._catch_up()
         for response in self._run(b"STATUS", _mailbox(name) + b" (" + self._status_items() + b")"):
             if match := _STATUS.match(response.flat()):
                 return _status(match[2])
