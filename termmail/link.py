@@ -245,6 +245,9 @@ def poke(paths: Paths) -> bool:
             sock.settimeout(1.0)
             sock.connect(str(paths.socket))
             sock.sendall(_line({"look": True}))
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):  # hanging up on what was not read would take our words back
+                pass
             return True
     except OSError:
         return False

@@ -49,6 +49,7 @@ class Engine:
         self.leaving = asyncio.Event()
         self.seen_client = False
         self.store = Store.open(paths)
+        self.store.changed_elsewhere()  # from now on; what is there already is seen by the workers as they start
         self.loaded = settings.load(paths.settings)
         self.hub = Hub(paths, self.handle)
         self.manager = AccountManager(self.store, self.hub.again, lambda: list(self.hub.attached.values()))

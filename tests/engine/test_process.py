@@ -234,7 +234,6 @@ def test_a_password_command_that_hangs_keeps_no_engine(profile):
         recipients=("g@example.org",),
     )
     link.poke(profile.paths)
-    time.sleep(3); print(profile.rig.ui.queue.outgoing(out)); print(profile.paths.settings.read_text())
     soon(lambda: profile.rig.ui.queue.outgoing(out).state == SendState.SENDING)
     began = time.monotonic()
     engine.send_signal(signal.SIGTERM)
