@@ -40,6 +40,7 @@ READ_AFTER = 1.0  # seconds on the screen until a message counts as read
 NARROW, BESIDE = 100, 150  # columns: below the first one pane at a time, from the second the reader stands beside
 DOCUMENTS = 32  # rendered messages that are kept
 _CUT_OFF = (AccountState.OFFLINE, AccountState.AUTH, AccountState.TLS)
+_ARRANGEMENTS = frozenset({"-right", "-below", "-off", "-narrow"})
 LAYOUTS = ("auto", "right", "below", "off")
 _ROLES = {
     "go-inbox": Role.INBOX, "go-sent": Role.SENT, "go-archive": Role.ARCHIVE, "go-junk": Role.JUNK, "go-trash": Role.TRASH,
@@ -80,6 +81,8 @@ class MailScreen(Screen[None]):
     # -- life -----------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        self._remember(load=True)
+        self._arrange(update=False)
         with Horizontal(id="panes"):
             yield self.tree_pane
             with Vertical(id="mailbox"):
@@ -92,7 +95,6 @@ class MailScreen(Screen[None]):
         yield self.keys
 
     def on_mount(self) -> None:
-        self._remember(load=True)
         self.prompt.display = False
         self.keys.display = self.owner.settings.ui.footer
         self._notice = self.store.mail.newest_notice()
@@ -106,23 +108,30 @@ class MailScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         self.lay_panes()
 
-    def lay_panes(self) -> None:
-        """Which panes stand where, for the size and the user's choice."""
+    def _arrange(self, *, update: bool) -> None:
+        """The classes for the size and the user's choice; styles are worked out once, not for each class."""
         width = self.app.size.width
         choice = self.layout_choice
-        narrow, previewed = width < NARROW, self.preview
         if choice == "auto":
             choice = "right" if width >= BESIDE else "below"
-        if narrow:
-            choice = "off"
-        for name in ("right", "below", "off"):
-            self.set_class(choice == name, f"-{name}")
-        self.set_class(narrow, "-narrow")
-        self.reader.display = choice != "off" or self.opened
-        self.list.display = not (choice == "off" and self.opened)
-        focused = self.focused is self.tree_pane
-        self.tree_pane.display = not narrow or focused
-        self.query_one("#mailbox").display = not (narrow and focused)
+        wanted = {"-narrow", "-off"} if width < NARROW else {f"-{choice}"}
+        have = _ARRANGEMENTS & self.classes
+        if wanted != have:
+            self.remove_class(*have - wanted, update=False)
+            self.add_class(*wanted - have, update=False)
+            if update:
+                self.update_node_styles()
+
+    def lay_panes(self) -> None:
+        """Which panes stand where."""
+        previewed = self.preview
+        self._arrange(update=True)
+        narrow, alone = self.has_class("-narrow"), not self.preview
+        in_tree = self.focused is self.tree_pane
+        self.reader.display = not alone or self.opened
+        self.list.display = not (alone and self.opened)
+        self.tree_pane.display = not narrow or in_tree
+        self.query_one("#mailbox").display = not (narrow and in_tree)
         if self.preview and not previewed and self.list.current() != self._shown:
             self._preview_soon()
 
