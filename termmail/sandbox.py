@@ -16,11 +16,13 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from termmail.model.document import Document, Line, Link, Part, Span, Warning_
+from termmail.model.errors import TermmailError
 from termmail.model.message import Address
 
 if TYPE_CHECKING:
@@ -37,18 +39,37 @@ class Poison(Exception):
     """This message killed the worker or took too long."""
 
 
+class Closed(TermmailError):
+    """The program ends; nothing is wrong with the message."""
+
+    def __init__(self) -> None:
+        super().__init__("termmail is ending")
+
+
 class Sandbox:
     """One worker, started when it is first needed; requests wait for one another."""
 
     def __init__(self, deadline: float = DEADLINE) -> None:
         self.deadline = deadline
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock: asyncio.Lock | None = None
+        self._closed = False
+        # A lock of threads, not of tasks: a task that is cancelled leaves its thread talking to the worker.
+        self._lock = threading.Lock()
 
     def prestart(self) -> None:
         """Start the worker now, so that the first message finds it warm."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._start()
+            finally:
+                self._lock.release()
+
+    def _start(self) -> None:
+        if self._closed:
+            raise Closed
         if self._process is not None and self._process.poll() is not None:
-            self.close()
+            self._kill(self._process)
+            self._process = None
         if self._process is None:
             keep = {
                 name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH") if name in os.environ
@@ -64,10 +85,7 @@ class Sandbox:
 
     async def render(self, raw: bytes, *, width: int = 80, prefer: str = "plain") -> Document:
         """`mime.render.render` in the worker.  Raises Poison."""
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            answer, _ = await asyncio.to_thread(self._ask, {"do": "render", "width": width, "prefer": prefer}, raw)
+        answer, _ = await asyncio.to_thread(self._ask, {"do": "render", "width": width, "prefer": prefer}, raw)
         return document(answer)
 
     def render_sync(self, raw: bytes, *, width: int = 80, prefer: str = "plain") -> Document:
@@ -76,10 +94,7 @@ class Sandbox:
 
     async def part(self, raw: bytes, n: str) -> bytes | None:
         """The decoded content of one part, None if there is none.  Raises Poison."""
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            return await asyncio.to_thread(self.part_sync, raw, n)
+        return await asyncio.to_thread(self.part_sync, raw, n)
 
     def part_sync(self, raw: bytes, n: str) -> bytes | None:
         """The same for programs without a loop.  Raises Poison."""
@@ -87,13 +102,25 @@ class Sandbox:
         return data if answer.get("found") else None
 
     def close(self) -> None:
-        """End the worker."""
-        if self._process is not None:
-            self._kill(self._process)
-            self._process = None
+        """End the worker; who waits for it hears Closed."""
+        self._closed = True
+        if (process := self._process) is not None:
+            with contextlib.suppress(OSError):
+                process.kill()
+        if self._lock.acquire(timeout=0.5):
+            try:
+                if self._process is not None:
+                    self._kill(self._process)
+                    self._process = None
+            finally:
+                self._lock.release()
 
     def _ask(self, request: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-        self.prestart()
+        with self._lock:
+            return self._ask_worker(request, raw)
+
+    def _ask_worker(self, request: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+        self._start()
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -111,6 +138,8 @@ class Sandbox:
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             self._kill(process)
             self._process = None
+            if self._closed:
+                raise Closed from error
             raise Poison("the message could not be read in the time and memory it may take") from error
         if "failed" in answer:
             raise Poison(f"the message could not be read: {answer['failed']}")
