@@ -72,16 +72,17 @@ class Dovecot:
         self.plugins = plugins
         self.pop3 = pop3
         self.imap_port, self.imaps_port, self.pop3_port = free_port(), free_port(), free_port()
-        self.sockets = Path()  # a short path: socket names are at most 107 bytes
+        self.sockets = self.mail = Path()  # a short path: socket names are at most 107 bytes
         self.ca_file = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Dovecot:
         self.directory.mkdir(parents=True, exist_ok=True)
-        for name in ("state", "mail"):
-            (self.directory / name).mkdir(exist_ok=True)
+        (self.directory / "state").mkdir(exist_ok=True)
         self.sockets = Path(tempfile.mkdtemp(prefix="tm-"))
         self.sockets.chmod(0o755)
+        self.mail = self.sockets / "mail"  # pytest closes its own folder to others, again and again
+        self.mail.mkdir()
         config = self.directory / "dovecot.conf"
         config.write_text(self._config())
         self._own()
@@ -113,15 +114,10 @@ class Dovecot:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _own(self) -> None:
-        """As root the mail belongs to nobody (Dovecot serves no mail of uid 0), and the way to it must be open."""
-        if os.geteuid() != 0:
-            return
-        nobody = pwd.getpwnam("nobody")
-        shutil.chown(self.directory / "mail", nobody.pw_uid, nobody.pw_gid)
-        for folder in [self.directory, *self.directory.parents]:
-            with contextlib.suppress(OSError):
-                if not folder.stat().st_mode & 0o001:
-                    folder.chmod(folder.stat().st_mode | 0o011)
+        """As root the mail belongs to nobody: Dovecot serves no mail of uid 0."""
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            shutil.chown(self.mail, nobody.pw_uid, nobody.pw_gid)
 
     def _certificates(self) -> str:
         import trustme
@@ -162,8 +158,8 @@ log_path = {self.directory}/log
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_failure_delay = 0
-mail_location = mdbox:{self.directory}/mail/%u
-mail_home = {self.directory}/mail/%u
+mail_location = mdbox:{self.mail}/%u
+mail_home = {self.mail}/%u
 first_valid_uid = 1
 mail_uid = {uid}
 mail_gid = {gid}
@@ -175,7 +171,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={self.directory}/mail/%u
+  args = uid={uid} gid={gid} home={self.mail}/%u
 }}
 namespace inbox {{
   inbox = yes
