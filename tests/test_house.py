@@ -40,7 +40,9 @@ def test_a_library_lives_in_one_room(library: str) -> None:
     assert all(user.startswith(tuple(ROOMS[library])) for user in users), users
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["engine", "status"], ["outbox"], ["do", "undo"], ["list"]])
+@pytest.mark.parametrize(
+    "words", [["--version"], ["--help"], ["engine", "status"], ["outbox"], ["do", "undo"], ["list"]]
+)
 def test_commands_load_no_screen(words: list[str]) -> None:
     code = (
         "import sys; from termmail.__main__ import main\n"
@@ -51,7 +53,11 @@ def test_commands_load_no_screen(words: list[str]) -> None:
 
 
 def test_the_engine_loads_no_screen_and_the_screen_no_server() -> None:
-    for module, banned in (("termmail.engine.service", "textual"), ("termmail.ui.app", "imapclient"), ("termmail.ui.app", "selectolax")):
+    for module, banned in (
+        ("termmail.engine.service", "textual"),
+        ("termmail.ui.app", "imapclient"),
+        ("termmail.ui.app", "selectolax"),
+    ):
         code = f"import sys, {module}; sys.exit({banned!r} in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, (module, banned)
 

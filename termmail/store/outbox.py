@@ -47,7 +47,7 @@ class Queue:
         }  # fmt: skip
         values = (draft.account, time.time(), json.dumps(fields), draft.body)
         with self.db.transaction():
-            known = draft.id and self.db.one("SELECT 1 FROM draft WHERE id = ?", (draft.id,))
+            known = self.db.one("SELECT fields FROM draft WHERE id = ?", (draft.id,)) if draft.id else None
             if known:
                 draft_id = draft.id
                 self.db.execute(
@@ -59,11 +59,14 @@ class Queue:
                     "INSERT INTO draft (account, updated, fields, body) VALUES (?, ?, ?, ?)", values
                 )
                 draft_id = DraftId(cursor.lastrowid or 0)
-            self.db.execute("DELETE FROM draft_data WHERE draft_id = ?", (draft_id,))
-            self.db.many(
-                "INSERT INTO draft_data (draft_id, place, data) VALUES (?, ?, ?)",
-                [(draft_id, place, a.data) for place, a in enumerate(draft.attachments) if a.data],
-            )
+            if (
+                not known or json.loads(known[0])["attachments"] != fields["attachments"]
+            ):  # else a key would write 20 MB
+                self.db.execute("DELETE FROM draft_data WHERE draft_id = ?", (draft_id,))
+                self.db.many(
+                    "INSERT INTO draft_data (draft_id, place, data) VALUES (?, ?, ?)",
+                    [(draft_id, place, a.data) for place, a in enumerate(draft.attachments) if a.data],
+                )
         return draft_id
 
     def _draft(self, row: tuple[Any, ...]) -> Draft:

@@ -164,6 +164,7 @@ first_valid_uid = 1
 mail_uid = {uid}
 mail_gid = {gid}
 mailbox_list_index = yes
+mailbox_idle_check_interval = 1 secs
 default_vsz_limit = 1G
 passdb {{
   driver = static
