@@ -36,7 +36,7 @@ Ask = Callable[[ImapSession, Callable[[list[Header]], None]], None]
 
 POLL_OPEN, POLL_ALL, FLAGS_ALL = 30.0, 120.0, 600.0  # seconds
 IDLE_SECONDS = 280.0  # AOL ends IDLE at 300 (sync.md §5.6)
-CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 1000, 0.4
+CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 4000, 0.4
 PREFETCH, PREFETCH_SIZE, PREFETCH_BUDGET = 5, 64 << 10, 60  # at a time, bytes each, messages a session
 SLOW_FIRST, SLOW_MOST = 1.0, 60.0
 LOGIN_TRIES, LOGIN_PAUSE = 2, 5.0  # a password that was refused twice waits for the user

@@ -39,6 +39,7 @@ _TOKEN = re.compile(
 _SYNC = ("\x1b[?2026h", "\x1b[?2026l")
 _ESCAPE = 0.04  # seconds after which an ESC without a sequel was the key
 _TICK = 0.1  # seconds between looks whether the program ends
+_LONG_BLANK = re.compile(r" {12,}")  # shorter runs are sent as they are
 _GAP = 6  # unchanged cells that are cheaper to send again than to skip
 _SCROLL_FROM = 400  # characters of output from which a scroll is looked for
 _SEEN_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})  # attributes that show where no letter stands
@@ -210,7 +211,7 @@ class Screen:
             if end == self.width and blanks > 4 and "\x1b" not in wanted and _ground(wanted) == wanted:
                 out.append(text.rstrip(" ") + "\x1b[K")
                 return style, True
-            out.append(text)
+            out.append(_LONG_BLANK.sub(_skip, text) if _erasable(wanted) else text)
             x = end
         return style, False
 
@@ -283,6 +284,17 @@ def _ground(style: str) -> str:
 
 
 @lru_cache(4096)
+def _erasable(style: str) -> bool:
+    """Blanks in this style look like erased cells: a ground, and nothing that shows on a blank."""
+    return "\x1b" not in style and not _parts(style)[0] & _SEEN_ON_BLANKS
+
+
+def _skip(match: re.Match[str]) -> str:
+    """Blanks by ECH and CUF: the terminal fills them with the ground that is on."""
+    size = len(match[0])
+    return f"\x1b[{size}X\x1b[{size}C"
+
+
 def _switch(old: str, new: str) -> str:
     """From one style to another, in few bytes: SGR codes, with a hyperlink behind ESC."""
     sgr_old, _, link_old = old.partition("\x1b")
