@@ -14,6 +14,8 @@ from termmail import paths
 from termmail.config import settings
 from termmail.demo import run as demo
 from termmail.engine.once import sync_once
+from termmail.model.account import AccountState
+from termmail.model.message import AccountId
 from termmail.store.db import Store
 from termmail.ui.app import TermmailApp
 
@@ -48,13 +50,13 @@ PICTURES: list[tuple[str, tuple[int, int], str, Steps]] = [
 async def picture(place: paths.Paths, size: tuple[int, int], theme: str, steps: Steps) -> str:
     """One screen as SVG."""
     store = Store.open(place)
+    for account in store.mail.accounts():
+        store.mail.set_account(AccountId(account.account_id), state=AccountState.ONLINE)
     app = TermmailApp(place, settings.load(place.settings), store, theme=theme, with_engine=False)
     async with app.run_test(size=size) as pilot:
         await pilot.pause(1.0)
-        app.mail.status.tell(app.mail.status.state.replace("offline", "up to date"))  # type: ignore[arg-type]
         await steps(pilot)
-        app.mail.status.tell("up to date")  # type: ignore[arg-type]
-        await pilot.pause(0.2)
+        await pilot.pause(0.3)
         return app.export_screenshot(title="termmail")
 
 

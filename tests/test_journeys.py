@@ -169,6 +169,7 @@ def test_hostile_mail_neither_fools_the_terminal_nor_ends_the_program(dovecot: D
         press(screen, "q?")
         screen.wait("Moving")
         press(screen, "q")
+        look(screen, 0.5)
         assert screen.leave() == 0
         assert strange(screen) == b""
         assert b"Q0FOQVJZ\x07" not in screen.raw

@@ -365,7 +365,9 @@ def _data_table(table: LexborNode) -> list[list[tuple[str, bool]]] | None:
     """The cells of a table of data as (text, is heading); None for one that only arranges the page."""
     if (table.attributes.get("role") or "").lower() in ("presentation", "none"):
         return None
-    if table.css_first("table table, ul, ol, p + p, img, h1, h2, h3, blockquote, pre, div div, a") is not None:
+    if any(inner.mem_id != table.mem_id for inner in table.css("table")):
+        return None
+    if table.css_first("ul, ol, p + p, img, h1, h2, h3, blockquote, pre, div div, a") is not None:
         return None
     rows = []
     for row in table.css("tr")[:500]:

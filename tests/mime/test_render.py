@@ -106,6 +106,8 @@ def test_html_reads_as_a_person_would_read_it(source: str, text: str) -> None:
 def test_a_table_of_data_is_a_table_and_one_of_layout_is_not() -> None:
     data = "<table><tr><th>Name<th>Sum</tr><tr><td>Ada<td>12</tr><tr><td>Charles<td>7</tr></table>"
     assert page(data) == "Name     Sum\n───────  ───\nAda       12\nCharles    7\n"
+    inside = f"<table role=presentation><tr><td><h1>T</h1>{data}</td></tr></table>"
+    assert page(inside) == "T\n\nName     Sum\n───────  ───\nAda       12\nCharles    7\n"
     layout = "<table role=presentation><tr><td><p>One</p></td><td><p>Two</p></td></tr></table>"
     assert page(layout) == "One\n\nTwo\n"
 
