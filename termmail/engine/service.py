@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import logging.handlers
 import os
@@ -166,6 +167,7 @@ def run(paths: Paths, *, attached: bool) -> int:
     with contextlib.suppress(OSError):
         os.nice(5)
     sys.setswitchinterval(0.0005)
+    gc.set_threshold(50_000, 20, 100)  # 100,000 messages are no garbage
     start_log(paths, debug=bool(os.environ.get("TERMMAIL_TRACE")))
     try:
         asyncio.run(_main(paths, attached=attached))

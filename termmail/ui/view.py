@@ -99,6 +99,10 @@ class View:
             row = self._rows.get(placement)
         return row
 
+    def has_rows(self, ids: Sequence[int]) -> bool:
+        """These rows were read and have not changed since."""
+        return all(i in self._rows for i in ids)
+
     def refresh(self) -> bool:
         """Read what changed in the store; True if anything did here."""
         touched, changed = self.store.mail.touched_since(self._touched)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PREVIEW = 0.08  # seconds the cursor rests before its message is rendered
 PATIENCE = 0.25  # seconds a message may take to open before the one that stood there goes
+NEWS = 0.25  # seconds between two looks at what the engine tells
 READ_AFTER = 1.0  # seconds on the screen until a message counts as read
 NARROW, BESIDE = 100, 150  # columns: below the first one pane at a time, from the second the reader stands beside
 DOCUMENTS = 32  # rendered messages that are kept
@@ -77,6 +78,9 @@ class MailScreen(Screen[None]):
         self._rendering: asyncio.Task[None] | None = None
         self._notice = 0
         self._waits_for = MessageId(0)
+        self._news = Again()
+        self._news_timer: Timer | None = None
+        self._news_at = 0.0
 
     # -- life -----------------------------------------------------------------------
 
@@ -189,15 +193,24 @@ class MailScreen(Screen[None]):
 
     def look_again(self, what: Again) -> None:
         """Read again what changed."""
-        if what.everything or what.accounts or what.folders or what.outbox:
-            self.look_at_accounts()
-        if what.everything or what.folders:
-            self.refresh_list()
+        self._news |= what
+        if self._news_timer is None:  # while mail streams in there is news ten times a second: four are enough
+            wait = self._news_at + NEWS - time.monotonic()
+            self._news_timer = self.set_timer(max(0.001, wait), self._take_news)
         if self._waits_for and (what.everything or self._waits_for in what.bodies):
             self.show_message(self._shown)
         for number, account, words in self.store.mail.notices_since(self._notice):
             self._notice = number
             self.say(safe_line(f"{account}: {words}" if account else words), "error")
+
+    def _take_news(self) -> None:
+        """Show what has gathered."""
+        what, self._news, self._news_timer = self._news, Again(), None
+        if what.everything or what.accounts or what.folders or what.outbox:
+            self.look_at_accounts()
+        if what.everything or what.folders:
+            self.refresh_list()
+        self._news_at = time.monotonic()
 
     def look_at_accounts(self) -> None:
         """Tree, counts, the state of the accounts."""
@@ -272,7 +285,11 @@ class MailScreen(Screen[None]):
             return
         current = self.list.current()
         was_top = self.list.cursor == 0 and self.list.scroll_offset.y == 0 and not self.preview_is_read()
+        before = self.list.on_screen()
         if view.refresh():
+            if self.list.looks_like(before):
+                self.list.grown()
+                return
             self.list.refreshed(0 if was_top and not self.opened else current)
             self._more()
             if self.list.current() != self._shown and self.preview and not self.opened:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.message import Message
+from textual.timer import Timer
 
 from termmail.model.account import Role
 from termmail.model.message import Flag, PlacementId, Row
@@ -58,7 +59,7 @@ class MessageList(Lines):
         self.range_from = -1  # where a range began; -1: none
         self.role = Role.NONE
         self.empty = SafeText("")
-        self._now = 0.0
+        self._growing: Timer | None = None
 
     def count(self) -> int:
         return len(self.view) if self.view is not None else 0
@@ -80,6 +81,36 @@ class MessageList(Lines):
         if self.view is None or not 0 <= self.cursor < len(self.view):
             return PlacementId(0)
         return PlacementId(self.view.ids[self.cursor])
+
+    def on_screen(self) -> list[int]:
+        """The messages that are on the screen."""
+        top = self.scroll_offset.y
+        return list(self.view.ids[top : top + self.size.height]) if self.view is not None else []
+
+    def looks_like(self, before: list[int]) -> bool:
+        """The screen need not be drawn again: the same messages stand there, and none of them has changed."""
+        view = self.view
+        return (
+            view is not None
+            and len(before) >= self.size.height
+            and before == self.on_screen()
+            and view.has_rows(before)
+        )
+
+    def grown(self) -> None:
+        """Messages came or went where nobody looks: the scroll bar follows, once a second."""
+        if self._growing is None:
+            self._growing = self.set_timer(1.0, self._grow)
+
+    def _grow(self) -> None:
+        self._growing = None
+        self.virtual_size = self.virtual_size.with_height(self.count())
+
+    def go(self, index: int) -> bool:
+        if self._growing is not None and index + self.size.height >= self.virtual_size.height:
+            self._growing.stop()
+            self._grow()
+        return super().go(index)
 
     def refreshed(self, current: int) -> None:
         """The view has changed: keep the cursor and the scroll on the message they were on."""
