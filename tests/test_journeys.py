@@ -29,7 +29,7 @@ HOSTILE = (
 )
 COMMAND = ["-m", "termmail"]
 ALLOWED = re.compile(
-    rb"\x1b\[[0-9;:]*m|\x1b\[\d*;?\d*[HfABCDGd]|\x1b\[[0-3]?[JK]|\x1b\[\d*[ST]|\x1b\[\d*;?\d*r|\x1b\[\?[0-9;]+(?:[hl]|\$p)"
+    rb"\x1b\[[0-9;:]*m|\x1b\[\d*;?\d*[HfABCDGd]|\x1b\[[0-3]?[JK]|\x1b\[\d*[STX]|\x1b\[\d*;?\d*r|\x1b\[\?[0-9;]+(?:[hl]|\$p)"
     rb"|\x1b\[[<>=]?\d*u|\x1b\[>?[0-9;]*[cqt]|\x1b\]11;\?\x1b\\|\x1b\]22;[a-z-]*(?:\x07|\x1b\\)|\r|\n"
 )
 """Everything that termmail may send to a terminal besides text."""

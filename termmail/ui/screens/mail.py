@@ -194,9 +194,11 @@ class MailScreen(Screen[None]):
     def look_again(self, what: Again) -> None:
         """Read again what changed."""
         self._news |= what
-        if self._news_timer is None:  # while mail streams in there is news ten times a second: four are enough
-            wait = self._news_at + NEWS - time.monotonic()
-            self._news_timer = self.set_timer(max(0.001, wait), self._take_news)
+        wait = self._news_at + NEWS - time.monotonic()
+        if wait <= 0:
+            self._take_news()
+        elif self._news_timer is None:  # while mail streams in there is news ten times a second: four are enough
+            self._news_timer = self.set_timer(wait, self._take_news)
         if self._waits_for and (what.everything or self._waits_for in what.bodies):
             self.show_message(self._shown)
         for number, account, words in self.store.mail.notices_since(self._notice):
@@ -205,6 +207,8 @@ class MailScreen(Screen[None]):
 
     def _take_news(self) -> None:
         """Show what has gathered."""
+        if self._news_timer is not None:
+            self._news_timer.stop()
         what, self._news, self._news_timer = self._news, Again(), None
         if what.everything or what.accounts or what.folders or what.outbox:
             self.look_at_accounts()
