@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from termmail.model.errors import NotFound, Refused
-from termmail.model.message import Flag, FolderId, PlacementId
-from termmail.net.backend import Header
+from termmail.model.message import Flag, FolderId, NewMessage, PlacementId
 from termmail.net.imap.session import encode_name
 from termmail.store.intents import Batch, Errand, Flight
 from termmail.store.mail import FolderState
@@ -236,7 +235,7 @@ async def _find_copies(worker: Worker, flight: Flight) -> dict[int, int]:
     """Copies in the target that a COPY made before the crash, by ident: old to new UID."""
     target = worker.store.mail.folder_state(flight.dest_id)
     await worker.call(lambda s: s.reselect(target.wire))
-    headers: list[Header] = []
+    headers: list[NewMessage] = []
     await worker.call(lambda s: s.headers_from(flight.dest_uidnext, headers.extend))
     copies: dict[bytes, list[int]] = {}
     for header in headers:

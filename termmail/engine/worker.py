@@ -19,12 +19,12 @@ from termmail.engine.outbox import Sender, file_copies
 from termmail.link import Again
 from termmail.model.account import Account, AccountState, Role
 from termmail.model.errors import AuthRefused, NetError, NotFound, Refused, SecretError, TermmailError, TlsError
-from termmail.model.message import AccountId, FolderId
+from termmail.model.message import AccountId, FolderId, NewMessage
 from termmail.net.actor import BACKGROUND, Actor
-from termmail.net.backend import FolderStatus, Header, RemoteFolder, Selected
+from termmail.net.backend import FolderStatus, RemoteFolder, Selected
 from termmail.net.imap.session import ImapSession, connect
 from termmail.store.db import Store
-from termmail.store.mail import FolderState, NewMessage, RemoteFolderRow
+from termmail.store.mail import FolderState, RemoteFolderRow
 from termmail.text import SafeText, safe_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("termmail.engine")
 T = TypeVar("T")
-Ask = Callable[[ImapSession, Callable[[list[Header]], None]], None]
+Ask = Callable[[ImapSession, Callable[[list[NewMessage]], None]], None]
 
 POLL_OPEN, POLL_ALL, FLAGS_ALL = 30.0, 120.0, 600.0  # seconds
 IDLE_SECONDS = 280.0  # AOL ends IDLE at 300 (sync.md §5.6)
@@ -477,12 +477,12 @@ class Worker:
     def _last_sync(self) -> float:
         return next((one.last_sync for one in self.store.mail.accounts() if one.account_id == self.id), 0.0)
 
-    def _sink(self, folder_id: FolderId, lowest: int = 0) -> Callable[[list[Header]], None]:
+    def _sink(self, folder_id: FolderId, lowest: int = 0) -> Callable[[list[NewMessage]], None]:
         """Takes headers on the connection's thread and stores them on ours."""
         loop = asyncio.get_running_loop()
         self._sink_error = None
 
-        def store(batch: list[Header]) -> None:
+        def store(batch: list[NewMessage]) -> None:
             if self._sink_error is not None:
                 return
             try:
@@ -490,19 +490,13 @@ class Worker:
             except TermmailError as error:
                 self._sink_error = error
 
-        def hand_over(batch: list[Header]) -> None:
+        def hand_over(batch: list[NewMessage]) -> None:
             loop.call_soon_threadsafe(store, batch)
 
         return hand_over
 
-    def _store(self, folder_id: FolderId, batch: list[Header]) -> None:
-        rows = [
-            NewMessage(
-                h.uid, int(h.flags), h.keywords, h.internal_date, h.size, h.attachments, h.modseq, h.summary
-            )
-            for h in batch
-        ]  # fmt: skip
-        self.store.mail.add_messages(folder_id, rows)
+    def _store(self, folder_id: FolderId, batch: list[NewMessage]) -> None:
+        self.store.mail.add_messages(folder_id, batch)
         self.news(folders=[folder_id], accounts=True)
 
     async def _headers(self, folder_id: FolderId, ask: Ask) -> list[int]:
@@ -510,7 +504,7 @@ class Worker:
         seen: list[int] = []
         inner = self._sink(folder_id)
 
-        def sink(batch: list[Header]) -> None:
+        def sink(batch: list[NewMessage]) -> None:
             seen.extend(header.uid for header in batch)
             inner(batch)
 

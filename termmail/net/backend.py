@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from termmail.model.account import Role
-from termmail.model.message import Flag, Summary
+from termmail.model.message import Flag, NewMessage
 from termmail.text import SafeText
 
 
@@ -60,20 +60,6 @@ class FlagsOf:
     flags: Flag
     keywords: str  # those that are no Flag, blank-separated, sorted
     modseq: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One message of a header fetch, decoded."""
-
-    uid: int
-    flags: Flag
-    keywords: str
-    internal_date: int  # seconds since the epoch
-    size: int
-    attachments: bool
-    modseq: int
-    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +114,15 @@ class ImapBackend(Protocol):
     def find_message_id(self, message_id: str, from_uid: int = 1) -> list[int]:
         """UIDs >= from_uid of the selected folder with that Message-ID."""
 
-    def newest_headers(self, count: int, exists: int, sink: Callable[[list[Header]], None]) -> None:
+    def newest_headers(self, count: int, exists: int, sink: Callable[[list[NewMessage]], None]) -> None:
         """Headers of the newest `count` messages by sequence number, streamed to `sink` as they come,
         in small batches (20, then up to 200).  A message whose FETCH cannot be parsed gets an
         empty Summary; the rest goes on."""
 
-    def headers(self, uids: Sequence[int], sink: Callable[[list[Header]], None]) -> None:
+    def headers(self, uids: Sequence[int], sink: Callable[[list[NewMessage]], None]) -> None:
         """Headers of these UIDs, streamed likewise."""
 
-    def headers_from(self, uid: int, sink: Callable[[list[Header]], None]) -> None:
+    def headers_from(self, uid: int, sink: Callable[[list[NewMessage]], None]) -> None:
         """Headers of `uid:*`; the last message below `uid` that servers always add is dropped."""
 
     def flags(self, lo: int, hi: int, changed_since: int = 0) -> list[FlagsOf]:

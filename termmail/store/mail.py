@@ -23,9 +23,9 @@ from termmail.model.message import (
     Folder,
     FolderId,
     MessageId,
+    NewMessage,
     PlacementId,
     Row,
-    Summary,
 )
 from termmail.store.db import Database
 from termmail.text import SafeText, safe_line
@@ -85,20 +85,6 @@ class FolderState:
     srv_unseen: int
     synced: float
     local_count: int  # placements with a UID; -1: not counted
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to add: as FETCH told it."""
-
-    uid: int
-    flags: int
-    keywords: str
-    internal_date: int
-    size: int
-    attachments: bool
-    modseq: int
-    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +384,7 @@ class MailStore:
                 if placement_id is None and waiting:
                     placement_id = self._adopt(waiting, new)
                 if placement_id is not None:
-                    self._set_flags(placement_id, new.flags, new.keywords, new.modseq)
+                    self._set_flags(placement_id, int(new.flags), new.keywords, new.modseq)
                 else:
                     message_id = copies.get(new.summary.ident)
                     if message_id is None:
@@ -746,8 +732,9 @@ def _message_row(message_id: MessageId, account_id: int, new: NewMessage) -> tup
 def _placement_row(
     placement_id: PlacementId, message_id: MessageId, folder_id: int, new: NewMessage
 ) -> tuple[Any, ...]:
+    flags = int(new.flags)
     return (
-        placement_id, message_id, folder_id, new.uid, new.flags, new.keywords, new.modseq, folder_id, new.flags,
+        placement_id, message_id, folder_id, new.uid, flags, new.keywords, new.modseq, folder_id, flags,
         new.keywords, sort_key(new.internal_date or new.summary.date, new.uid),
     )  # fmt: skip
 

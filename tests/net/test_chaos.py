@@ -6,8 +6,7 @@ import pytest
 
 from termmail.model.account import Security, Server
 from termmail.model.errors import NetError
-from termmail.model.message import Flag
-from termmail.net.backend import Header
+from termmail.model.message import Flag, NewMessage
 from termmail.net.imap import session as session_module
 from termmail.net.imap import wire
 from termmail.net.imap.session import connect
@@ -32,7 +31,7 @@ def through(dovecots, monkeypatch):
     def run(spoil: Spoil, *, reset: bool = False) -> tuple[object, int]:
         with Chaos(demo.imap_port, spoil, reset=reset) as proxy:
             session = connect(Server("imap", "127.0.0.1", proxy.port, Security.NONE, "user900"), "secret")
-            found: list[Header] = []
+            found: list[NewMessage] = []
             try:
                 names = sorted(folder.path for folder in session.list_folders())
                 selected = session.select(b"INBOX")

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from termmail.model.account import Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, TlsError
-from termmail.model.message import Flag
-from termmail.net.backend import Header
+from termmail.model.message import Flag, NewMessage
 from termmail.net.imap import session as session_module
 from termmail.net.imap import wire
 from termmail.net.imap.session import ImapSession, connect
@@ -289,7 +288,7 @@ def test_one_message_that_cannot_be_read_does_not_cost_the_others(talk):
         + b"* junk\r\n* 6 FETCH\r\n* 6 FETCH (\r\n* 99999999999999 FETCH (UID 1)\r\n* OK\r\n*\r\n* \r\n"
     )
     _, session = talk(lambda peer: (peer.answer(full(1) + odd + full(7)), peer.until_gone()))
-    found: list[Header] = []
+    found: list[NewMessage] = []
     try:
         session.headers([1, 2, 3, 4, 7], found.extend)
     except ProtocolError:

@@ -9,8 +9,7 @@ import pytest
 
 from termmail.model.account import Auth, Role, Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, Refused, TlsError, Unreachable
-from termmail.model.message import Flag
-from termmail.net.backend import Header
+from termmail.model.message import Flag, NewMessage
 from termmail.net.imap.session import ImapSession, connect, encode_name
 from tests.servers.dovecot import free_port
 
@@ -24,8 +23,8 @@ def letter(n: int, *, body: str = "hello", extra: str = "") -> bytes:
     ).encode()
 
 
-def headers(ask, *args) -> list[Header]:
-    found: list[Header] = []
+def headers(ask, *args) -> list[NewMessage]:
+    found: list[NewMessage] = []
     ask(*args, found.extend)
     return found
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from termmail.model.account import Role
-from termmail.model.message import AccountId, Address, Flag, FolderId, Summary
+from termmail.model.message import AccountId, Address, Flag, FolderId, NewMessage, Summary
 from termmail.paths import Paths
 from termmail.store.db import Store
-from termmail.store.mail import NewMessage, RemoteFolderRow
+from termmail.store.mail import RemoteFolderRow
 from termmail.text import SafeText
 
 ROLES = {"INBOX": Role.INBOX, "Archive": Role.ARCHIVE, "Trash": Role.TRASH, "Junk": Role.JUNK, "Other": Role.NONE}

@@ -13,10 +13,10 @@ from pathlib import Path
 from termmail.config import settings
 from termmail.mime.headers import summarise
 from termmail.model.account import Role
-from termmail.model.message import Flag, FolderId, PlacementId
+from termmail.model.message import Flag, FolderId, NewMessage, PlacementId
 from termmail.paths import Paths
 from termmail.store.db import Store
-from termmail.store.mail import NewMessage, RemoteFolderRow
+from termmail.store.mail import RemoteFolderRow
 from termmail.text import safe_line
 
 SETTINGS = """\

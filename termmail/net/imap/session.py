@@ -22,9 +22,9 @@ from termmail import __version__
 from termmail.mime.headers import summarise
 from termmail.model.account import Auth, Role, Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, TlsError, Unreachable
-from termmail.model.message import WIRE_FLAGS, Flag
+from termmail.model.message import WIRE_FLAGS, Flag, NewMessage
 from termmail.net import tls
-from termmail.net.backend import Events, FlagsOf, FolderStatus, Header, RemoteFolder, Selected, Traffic
+from termmail.net.backend import Events, FlagsOf, FolderStatus, RemoteFolder, Selected, Traffic
 from termmail.net.dial import dial
 from termmail.net.imap import wire
 from termmail.net.imap.quirks import NAMES, PASSING_WORDS, ROLE_ATTRIBUTES
@@ -545,24 +545,24 @@ class ImapSession:
             items += b" MODSEQ"
         return items + b" BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (" + FIELDS + b")])"
 
-    def newest_headers(self, count: int, exists: int, sink: Callable[[list[Header]], None]) -> None:
+    def newest_headers(self, count: int, exists: int, sink: Callable[[list[NewMessage]], None]) -> None:
         """See `ImapBackend`."""
         if exists:
             self._headers(b"FETCH", b"%d:*" % max(1, exists - count + 1), sink, 1)
 
-    def headers(self, uids: Sequence[int], sink: Callable[[list[Header]], None]) -> None:
+    def headers(self, uids: Sequence[int], sink: Callable[[list[NewMessage]], None]) -> None:
         """See `ImapBackend`."""
         for text, _ in wire.uid_sets(uids):
             self._headers(b"UID FETCH", text, sink, 1)
 
-    def headers_from(self, uid: int, sink: Callable[[list[Header]], None]) -> None:
+    def headers_from(self, uid: int, sink: Callable[[list[NewMessage]], None]) -> None:
         """See `ImapBackend`."""
         self._headers(b"UID FETCH", b"%d:*" % uid, sink, uid)
 
-    def _headers(self, name: bytes, numbers: bytes, sink: Callable[[list[Header]], None], lowest: int) -> None:
+    def _headers(self, name: bytes, numbers: bytes, sink: Callable[[list[NewMessage]], None], lowest: int) -> None:
         self.wire.expect(FETCH)
         tag = self._begin(name, numbers + b" " + self._shape())
-        batch: list[Header] = []
+        batch: list[NewMessage] = []
         handed = 0
         for response in self._answers(tag):
             header = self._header(response, lowest)
@@ -575,7 +575,7 @@ class ImapSession:
         if batch:
             sink(batch)
 
-    def _header(self, response: wire.Response, lowest: int) -> Header | None:
+    def _header(self, response: wire.Response, lowest: int) -> NewMessage | None:
         """A FETCH answer with a header; anything else is an event."""
         match = _UNTAGGED.match(response.line)
         if not match or match[2].upper() != b"FETCH" or not (len(response.parts) > 1 or b"BODY[" in response.line):
@@ -585,7 +585,7 @@ class ImapSession:
         if not found.uid or found.uid < lowest:
             return None
         flags = found.flags or FlagsOf(found.uid, Flag(0), "")
-        return Header(
+        return NewMessage(
             found.uid, flags.flags, flags.keywords, found.date, found.size, found.attachments, flags.modseq,
             summarise(found.header or b""),
         )  # fmt: skip
