@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from termmail.model.errors import NotFound, Refused
 from termmail.model.message import Flag, FolderId, NewMessage, PlacementId
-from termmail.net.imap.session import encode_name
+from termmail.net.imap.folders import encode_name
 from termmail.store.intents import Batch, Errand, Flight
 from termmail.store.mail import FolderState
 from termmail.text import safe_line

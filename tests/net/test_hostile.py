@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from termmail.model.account import Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, TlsError
 from termmail.model.message import Flag, NewMessage
-from termmail.net.imap import session as session_module
-from termmail.net.imap import wire
+from termmail.net.imap import conversation, waiting, wire
 from termmail.net.imap.session import ImapSession, connect
 from tests.servers.scripted import Peer, Scripted
 
@@ -333,7 +332,7 @@ def test_a_silent_server_is_given_up(talk, monkeypatch):
 
 
 def test_an_answer_without_end_is_not_kept(talk, monkeypatch):
-    monkeypatch.setattr(session_module, "ANSWER_LIMIT", 1 << 16)
+    monkeypatch.setattr(conversation, "ANSWER_LIMIT", 1 << 16)
 
     def script(peer: Peer) -> None:
         peer.command()
@@ -350,7 +349,7 @@ def test_a_flood_of_events_is_folded(talk):
     _, session = talk(lambda peer: (peer.answer(flood + b"* VANISHED 1:4294967295\r\n"), peer.until_gone()))
     events = session.noop()
     assert events.expunged
-    assert len(events.flags) <= session_module.EVENTS_LIMIT
+    assert len(events.flags) <= conversation.EVENTS_LIMIT
 
 
 def test_silence_to_an_esearch_is_not_taken_for_an_empty_folder(talk):
@@ -489,7 +488,7 @@ def test_a_server_that_refuses_idle_is_polled_from_then_on(talk):
 
 
 def test_a_server_that_does_not_end_an_idle_is_given_up(talk, monkeypatch):
-    monkeypatch.setattr(session_module, "DONE", 0.2)
+    monkeypatch.setattr(waiting, "DONE", 0.2)
 
     def script(peer: Peer) -> None:
         peer.command()

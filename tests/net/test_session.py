@@ -10,7 +10,8 @@ import pytest
 from termmail.model.account import Auth, Role, Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, Refused, TlsError, Unreachable
 from termmail.model.message import Flag, NewMessage
-from termmail.net.imap.session import ImapSession, connect, encode_name
+from termmail.net.imap.folders import encode_name
+from termmail.net.imap.session import ImapSession, connect
 from tests.servers.dovecot import free_port
 
 pytestmark = pytest.mark.dovecot
