@@ -79,7 +79,7 @@ async def _batch(worker: Worker, batch: Batch, *, last_try: bool) -> None:
         return
     if selected.uidvalidity != batch.uidvalidity:
         worker.dirty[batch.folder_id] = True  # the next look finds the messages again
-        await worker.sync_folder(batch.folder_id)
+        await worker.folders.refresh(batch.folder_id)
         return
     target = worker.store.mail.folder_state(batch.dest_id) if batch.kind == "move" else None
     uidnext = 0
@@ -333,4 +333,4 @@ async def _folder_change(worker: Worker, errand: Errand) -> None:
             await worker.call(lambda s: s.delete(wire))
         else:
             await worker.call(lambda s: s.subscribe(wire, errand.kind == "subscribe"))
-    await worker.look_at_folders()
+    await worker.folders.list_all()

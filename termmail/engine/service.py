@@ -103,9 +103,9 @@ class Engine:
             self.manager.look()
         if message.get("sync"):
             for worker in self.manager.workers.values():
-                worker.refreshed.clear()
+                worker.folders.refreshed.clear()
             for worker in self.manager.workers.values():
-                for folder_id in worker._folder_ids():
+                for folder_id in worker.folders.ids():
                     worker.dirty.setdefault(folder_id, False)
             self.manager.look(sync_now=True)
         if message.get("settings"):

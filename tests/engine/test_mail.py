@@ -95,7 +95,9 @@ async def test_new_mail_comes_by_itself(rig):
     await rig.agree()
     if "IDLE" not in rig.worker.capabilities:
         rig.worker.look(sync_now=True)
-    await rig.until(lambda: not rig.worker._watcher or bool(rig.worker.watch and rig.worker.watch._idling))
+    await rig.until(
+        lambda: not rig.worker.watch.runs or bool(rig.worker.watch.actor and rig.worker.watch.actor._idling)
+    )
     await asyncio.to_thread(rig.place.add, 2)
     if "IDLE" not in rig.worker.capabilities:
         rig.worker.look(sync_now=True)

@@ -1,0 +1,195 @@
+"""Folders of an account: which there are, which have news, and one of them brought up to date."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from termmail.engine import sync
+from termmail.model.account import AccountState, Role
+from termmail.model.errors import NotFound, Refused
+from termmail.model.message import FolderId
+from termmail.net.backend import FolderStatus, RemoteFolder, Selected
+from termmail.store.mail import FolderState, RemoteFolderRow
+
+if TYPE_CHECKING:
+    from termmail.engine.worker import Worker
+
+log = logging.getLogger("termmail.engine")
+FLAGS_ALL = 600.0  # seconds
+WORTH_TELLING = 200  # messages to come before progress is shown
+ORDER = {role: place for place, role in enumerate((Role.INBOX, Role.DRAFTS, Role.SENT, Role.ARCHIVE, Role.FLAGGED,
+                                                  Role.NONE, Role.ALL, Role.JUNK, Role.TRASH))}  # fmt: skip
+
+
+class Folders:
+    """The folders of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.mail = worker.store.mail
+        self.refreshed: list[tuple[str, int, int, int, float]] = []  # folder, new, changed, vanished, seconds
+        self.polled = 0.0  # when all of them were listed
+        self.looked = 0.0  # when the open one was looked at, or all
+        self._flags_at: dict[FolderId, float] = {}
+        self._unseen: dict[FolderId, int] = {}  # as STATUS said before the look that is due
+
+    async def list_all(self) -> None:
+        """LIST, and STATUS where it came along: which folders there are, and which have news."""
+        remote = await self.worker.call(lambda s: s.list_folders())
+        session = self.worker.main.session
+        self.worker.capabilities = session.capabilities if session else frozenset()
+        rows = [self._row(folder) for folder in remote]
+        changes = self.mail.sync_folders(self.worker.id, rows)
+        self.polled = self.looked = time.monotonic()
+        known = {state.wire: state for state in map(self.mail.folder_state, self.ids())}
+        for folder in remote:
+            state = known.get(folder.wire)
+            if state is not None and folder.selectable:
+                self._note_status(state, folder.status)
+                if session and session.selected == folder.wire:  # its STATUS may be old (RFC 3501 §6.3.10)
+                    self.worker.dirty[state.id] = True
+        if changes:
+            self.worker.news(accounts=True, folders=[*changes.added, *changes.removed, *changes.changed])
+
+    def _row(self, folder: RemoteFolder) -> RemoteFolderRow:
+        """A folder with the role that the settings give it, if they do."""
+        roles = {path: role for role, path in self.worker.account.folders.items()}
+        role = roles.get(str(folder.path), folder.role)
+        if role == folder.role and role in self.worker.account.folders and role != Role.INBOX:
+            role = Role.NONE  # the settings name another folder for this
+        return RemoteFolderRow(folder.wire, folder.path, folder.delimiter, role, folder.selectable, folder.subscribed)
+
+    def _note_status(self, state: FolderState, status: FolderStatus | None) -> None:
+        if status is None:
+            self.worker.dirty.setdefault(state.id, state.role == Role.INBOX)
+        elif sync.has_news(state, status):
+            self.worker.dirty[state.id] = True
+            self._unseen[state.id] = status.unseen
+            if status.unseen != state.srv_unseen:
+                self._flags_at.pop(state.id, None)  # whose flags changed is not told: ask for all
+            if state.srv_total < 0 or state.uidvalidity == 0:
+                self.mail.set_folder_state(state.id, srv_total=status.messages, srv_unseen=status.unseen)
+
+    def ids(self) -> list[FolderId]:
+        """All folders of the account."""
+        return [folder.id for folder in self.mail.folders(self.worker.id)]
+
+    def next_dirty(self) -> FolderId | None:
+        """The folder to look at next: the one on the screen, then by role."""
+        if not self.worker.dirty:
+            return None
+        open_id = self.worker.manager.open_folder(self.worker.id)
+        folders = {folder.id: folder for folder in self.mail.folders(self.worker.id) if folder.selectable}
+        candidates = [folder_id for folder_id in self.worker.dirty if folder_id in folders]
+        if not candidates:
+            self.worker.dirty.clear()
+            return None
+        return min(candidates, key=lambda f: (f != open_id, ORDER[folders[f].role], folders[f].path))
+
+    async def look(self, folder_id: FolderId) -> None:
+        """A folder that may have news: STATUS first where that is cheaper than SELECT."""
+        sure = self.worker.dirty.pop(folder_id, True)
+        try:
+            state = self.mail.folder_state(folder_id)
+            selected = self.worker.main.session is not None and self.worker.main.session.selected == state.wire
+            if not sure and state.uidvalidity and not selected:
+                status = await self.worker.call(lambda s: s.status(state.wire))
+                if not sync.has_news(state, status):
+                    return
+                self._note_status(state, status)
+            await self.refresh(folder_id)
+        except NotFound:
+            pass
+        except Refused as error:  # it went away under us, or is closed to us
+            log.info("%s: a folder cannot be read: %s", self.worker.name, error.code)
+
+    async def refresh(self, folder_id: FolderId) -> None:
+        """Bring a folder up to date; older mail is left to backfill."""
+        self.worker.dirty.pop(folder_id, None)
+        began = time.monotonic()
+        state = self.mail.folder_state(folder_id, counted=True)
+        selected = await self.worker.call(lambda s: s.reselect(state.wire))
+        self.say_syncing(state)
+        due = (
+            began - self._flags_at.get(folder_id, -FLAGS_ALL) >= FLAGS_ALL
+            or self.worker.manager.open_folder(self.worker.id) == folder_id
+        )
+        newest = self.mail.newest_placement()
+        changed = vanished = 0
+        for step in sync.plan(state, selected, flags_due=due):
+            if isinstance(step, sync.Reset):
+                log.info("%s: UIDVALIDITY of a folder changed", self.worker.name)
+                self.mail.reset_folder(folder_id, step.uidvalidity)
+                self.worker.headers.older.pop(folder_id, None)
+            elif isinstance(step, sync.Newest):
+                await self.worker.headers.newest(folder_id, step.count, selected)
+            elif isinstance(step, sync.New):
+                await self.worker.headers.from_uid(folder_id, step.uid)
+            elif isinstance(step, sync.Flags):
+                changed += await self._fetch_flags(folder_id, step)
+            else:
+                vanished += await self._find_vanished(folder_id, step)
+        if due:
+            self._flags_at[folder_id] = began
+        self._note_selected(folder_id, selected)
+        new = self.mail.newest_placement() - newest
+        self.refreshed.append((state.path, new, changed, vanished, time.monotonic() - began))
+        del self.refreshed[:-200]
+        self.worker.news(folders=[folder_id], accounts=True)
+
+    def _note_selected(self, folder_id: FolderId, selected: Selected) -> None:
+        """Everything of this look is applied: remember the server's numbers."""
+        state = self.mail.folder_state(folder_id)
+        columns: dict[str, float] = {
+            "uidvalidity": selected.uidvalidity, "uidnext": selected.uidnext, "modseq": selected.modseq,
+            "srv_total": selected.exists, "synced": time.time(),
+        }  # fmt: skip
+        if folder_id in self._unseen:
+            columns["srv_unseen"] = self._unseen.pop(folder_id)
+        if selected.exists == 0:
+            columns |= {"lo": 1, "hi": max(0, selected.uidnext - 1)}
+        self.mail.set_folder_state(folder_id, **columns)
+        if state.lo == 1 or selected.exists == 0:
+            self.mail.drop_unmatched(folder_id)
+
+    def say_syncing(self, state: FolderState) -> None:
+        """Progress for the status line, while there is much to do."""
+        folders = [f for f in self.mail.folders(self.worker.id) if f.selectable]
+        total = sum(max(0, folder.srv_total) for folder in folders)
+        done = sum(min(folder.total, max(0, folder.srv_total)) for folder in folders)
+        self.worker.state = AccountState.SYNCING
+        if total - done > WORTH_TELLING or self._last_sync() == 0:
+            self.mail.set_account(self.worker.id, state=AccountState.SYNCING, folder=state.path, done=done, total=total)
+            self.worker.news(accounts=True)
+
+    def _last_sync(self) -> float:
+        return next((one.last_sync for one in self.mail.accounts() if one.account_id == self.worker.id), 0.0)
+
+    async def _fetch_flags(self, folder_id: FolderId, step: sync.Flags) -> int:
+        if step.hi < step.lo:
+            return 0
+        found = await self.worker.call(lambda s: s.flags(step.lo, step.hi, step.changed_since))
+        return self.mail.set_truth_flags(folder_id, [(f.uid, int(f.flags), f.keywords, f.modseq) for f in found])
+
+    async def _find_vanished(self, folder_id: FolderId, step: sync.Uids) -> int:
+        """Which messages are gone; so many at once that it may be the server's fault are asked about again."""
+        if step.hi < step.lo:
+            return 0
+        there = set(await self.worker.call(lambda s: s.search(step.lo, step.hi)))
+        known = self.mail.uids(folder_id, step.lo, step.hi)
+        gone = [uid for uid in known if uid not in there]
+        if sync.suspicious(len(gone), len(known)):
+            wire = self.mail.folder_state(folder_id).wire
+            selected = await self.worker.call(lambda s: s.reselect(wire))
+            everything = await self.worker.call(lambda s: s.search())
+            if len(everything) != selected.exists:
+                log.warning("%s: the server contradicts itself about deletions; nothing is removed", self.worker.name)
+                return 0
+            there = {uid for uid in everything if step.lo <= uid <= step.hi}
+            gone = [uid for uid in known if uid not in there]
+        missing = sorted(there - set(known))
+        if missing:  # the server listed them late (sync.md §5.5.6)
+            await self.worker.headers.these(folder_id, missing)
+        return self.mail.vanish(folder_id, gone)
