@@ -20,6 +20,7 @@ from termmail.text import SafeText, safe_line
 
 _FIELD = re.compile(rb"^([!-9;-~]{1,100})[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.M)
 _FOLD = re.compile(r"\r?\n[ \t]+")
+_RAW_FOLD = re.compile(rb"\r?\n[ \t]+")
 _WORD = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?]*)\?=")
 _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?[^?\s]{1,80}\?[bBqQ]\?)")
 _SIMPLE = re.compile(r'\s*(?:"([^"\\<>]*)"|([^"<>(),:;@\\]*?))\s*<\s*([^\s<>(),:;"@]+@[^\s<>(),:;"@]+)\s*>\s*')
@@ -31,11 +32,13 @@ _DATE = re.compile(
 )
 _ISO_DATE = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(?:([+-]\d\d):?(\d\d)|Z)?")
 _ID = re.compile(r"<[^<>\s]{1,995}>")
+_ONE_ID = re.compile(r"\s*(<[!-;=?-~]{1,995}>)\s*")
 _MONTHS = {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}  # noqa: SIM905
 _ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
           "JST": 9, "BST": 1, "MSK": 3}  # fmt: skip
 _EPOCH = dt.date(1970, 1, 1).toordinal()
 _LATEST = 1 << 33  # seconds: the year 2242
+_blake = hashlib.blake2b
 NOBODY = Address(SafeText(""), SafeText(""))
 
 
@@ -231,6 +234,8 @@ def _offset(hours: str, minutes: str) -> int:
 
 def message_ids(value: str) -> tuple[str, ...]:
     """The message ids of a References or In-Reply-To field, in order, each once; at most 100."""
+    if (only := _ONE_ID.fullmatch(value)) is not None:
+        return (only[1],)
     found = dict.fromkeys(_ID.findall(value))
     ids = [one for one in found if one.isascii() and one.isprintable()]
     return tuple(ids if len(ids) <= 100 else ids[:1] + ids[-99:])
@@ -241,38 +246,49 @@ def message_ids(value: str) -> tuple[str, ...]:
 
 def summarise(raw: bytes) -> Summary:
     """What the list shows of a message, from its header fields in any order; of doubles the first counts."""
-    found: dict[bytes, bytes] = {}
-    for name, value in _FIELD.findall(raw if len(raw) <= limits.HEADER_BLOCK else raw[: limits.HEADER_BLOCK]):
-        found.setdefault(name.lower(), value)
+    found = _by_name(raw)
     get = found.get
-    message_id = next(iter(message_ids(text(get(b"message-id", b"")))), "")
-    references = message_ids(text(get(b"references", b""))) if b"references" in found else ()
-    reply = message_ids(text(get(b"in-reply-to", b""))) if b"in-reply-to" in found else ()
-    sender = _sender(get(b"from") or get(b"sender") or get(b"reply-to") or b"")
+    message_id = next(iter(message_ids(get("message-id", ""))), "")
+    references = message_ids(found["references"]) if "references" in found else ()
+    reply = message_ids(found["in-reply-to"]) if "in-reply-to" in found else ()
+    when, sender, subject = get("date", "").strip(), get("from", "").strip(), get("subject", "").strip()
     root = references[0] if references else reply[0] if reply else message_id
-    ident = hashlib.blake2b(
-        b"\n".join([message_id.encode(), *(get(name, b"").strip() for name in (b"date", b"from", b"subject"))]),
-        digest_size=16,
+    ident = _blake(
+        f"{message_id}\n{when}\n{sender}\n{subject}".encode("utf-8", "surrogatepass"), digest_size=16
     ).digest()
     return Summary(
-        date=date(text(get(b"date", b""))[:100]),
-        sender=sender,
-        to=_mailboxes(get(b"to", b"")),
-        cc=_mailboxes(get(b"cc", b"")) if b"cc" in found else (),
-        subject=decode(get(b"subject", b"")),
-        message_id=message_id,
-        in_reply_to=reply[0] if reply else "",
-        references=references,
-        thread=int.from_bytes(hashlib.blake2b(root.encode() or ident, digest_size=8).digest(), "big") >> 1,
-        ident=ident,
+        date(when[:100]),
+        _sender(sender or get("sender", "").strip() or get("reply-to", "").strip()),
+        _mailboxes(get("to", "")),
+        _mailboxes(found["cc"]) if "cc" in found else (),
+        decode(subject),
+        message_id,
+        reply[0] if reply else "",
+        references,
+        int.from_bytes(_blake(root.encode() or ident, digest_size=8).digest(), "big") >> 1,
+        ident,
     )
 
 
+def _by_name(raw: bytes) -> dict[str, str]:
+    """The fields of a header block, unfolded, by name in small letters; what is no field is there under names nobody asks for."""
+    raw = raw[: limits.HEADER_BLOCK]
+    if b"\n " in raw or b"\n\t" in raw:
+        raw = _RAW_FOLD.sub(b" ", raw)
+    lines = raw.decode("ascii").split("\n") if raw.isascii() else map(text, raw.split(b"\n"))
+    found: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.rstrip().lower(), value)
+    return found
+
+
 @lru_cache(8192)
-def _sender(value: bytes) -> Address:
-    return one_sender(text(value))[0]
+def _sender(value: str) -> Address:
+    return one_sender(value)[0]
 
 
 @lru_cache(1024)
-def _mailboxes(value: bytes) -> tuple[Address, ...]:
-    return addresses(text(value))
+def _mailboxes(value: str) -> tuple[Address, ...]:
+    return addresses(value.strip())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
 from termmail.model.message import Flag
-from termmail.net.imap import wire
+from termmail.net.imap import fetched, wire
 
 HEADER = b"Subject: hi\r\nFrom: a@b.example\r\n\r\n"
 ATTRIBUTES = [
@@ -51,10 +51,10 @@ def reader(*pieces: bytes) -> wire.Wire:
     return wire.Wire(Segments(*pieces))  # type: ignore[arg-type]
 
 
-def parsed(text: bytes) -> wire.Fetched:
+def parsed(text: bytes) -> fetched.Fetched:
     source = reader(text + b"\r\n")
     try:
-        return wire.fetched(source.response())
+        return fetched.fetched(source.response())
     finally:
         source.close()
 
@@ -267,24 +267,24 @@ def test_literals_wait_for_leave_unless_the_server_gives_it_in_advance():
     ],
 )
 def test_internal_dates_are_read_and_nonsense_is_zero(text, seconds):
-    assert wire.internal_date(text) == seconds
+    assert fetched.internal_date(text) == seconds
 
 
 @given(st.integers(0, 4_000_000_000))
 def test_a_date_that_is_written_is_read_again(when):
-    assert wire.internal_date(wire.date_time(when)) == when
+    assert fetched.internal_date(fetched.date_time(when)) == when
 
 
 @pytest.mark.parametrize("when", [-5.0, 1e30])
 def test_a_date_no_calendar_has_is_still_written(when):
-    assert len(wire.date_time(when)) == 26
+    assert len(fetched.date_time(when)) == 26
 
 
 @given(st.binary(max_size=300))
 def test_no_response_breaks_the_parser(junk):
     source = reader(b"* 1 FETCH (" + junk + b"\r\n" * 3)
     try:
-        wire.fetched(source.response())
+        fetched.fetched(source.response())
     except (ConnectionLost, ProtocolError):
         pass
     finally:
@@ -303,6 +303,6 @@ def test_numbers_that_no_database_takes_are_not_believed():
 
 
 def test_flags_keep_their_keywords_and_drop_what_is_none():
-    assert wire.flags(b"\\Seen \\Recent $Forwarded b A \xff\x1b") == (
+    assert fetched.flags(b"\\Seen \\Recent $Forwarded b A \xff\x1b") == (
         Flag.SEEN | Flag.FORWARDED, "A b \ufffd\u241b",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from termmail.model.errors import ProtocolError, Refused
 from termmail.model.message import WIRE_FLAGS, Flag
-from termmail.net.imap import wire
+from termmail.net.imap import fetched, wire
 from termmail.net.imap.conversation import CODE, COMMAND, mailbox
 from termmail.net.imap.fetch import Fetch
 from termmail.text import safe_line
@@ -71,7 +71,7 @@ class Change(Fetch):
     def append(self, name: bytes, message: bytes, flags: Flag, when: float) -> int:
         """See `ImapBackend`."""
         names = b" ".join(WIRE_FLAGS[flag].encode() for flag in Flag if flag & flags)
-        stamp = wire.date_time(when)
+        stamp = fetched.date_time(when)
         plus = "LITERAL+" in self.capabilities or ("LITERAL-" in self.capabilities and len(message) <= 4096)
         rest = mailbox(name) + b" (" + names + b') "' + stamp + b'" {%d%s}' % (len(message), b"+" if plus else b"")
         self.wire.expect(COMMAND + len(message) / wire.SLOWEST)

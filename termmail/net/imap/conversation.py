@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from termmail.model.account import Server
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
 from termmail.net.backend import Events, FlagsOf, Selected, Traffic
-from termmail.net.imap import wire
+from termmail.net.imap import fetched, wire
 from termmail.net.imap.quirks import PASSING_WORDS
 from termmail.text import SafeText, safe_line
 
@@ -149,7 +149,7 @@ class Conversation:
             self._known = -1
             self._fold()
         elif kind == b"FETCH" and number:
-            found = wire.fetched(response)
+            found = fetched.fetched(response)
             if found.uid and found.flags:
                 self._flags.append(found.flags)
                 self._fold()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from termmail.mime.headers import summarise
 from termmail.model.errors import Refused
-from termmail.model.message import Flag, NewMessage
+from termmail.model.message import NewMessage
 from termmail.net.backend import FlagsOf
-from termmail.net.imap import wire
+from termmail.net.imap import fetched, wire
 from termmail.net.imap.conversation import UNTAGGED, Conversation, log
 
 FETCH = 60.0  # seconds
 FIELDS = b"DATE FROM SENDER REPLY-TO TO CC SUBJECT MESSAGE-ID IN-REPLY-TO REFERENCES"
-BATCHES = (20, 50, 200)  # how many headers are handed over at a time, growing
+BATCHES = (20, 50, 200, 500)  # how many headers are handed over at a time, growing
 
 
 class Fetch(Conversation):
@@ -77,30 +76,25 @@ class Fetch(Conversation):
         batch: list[NewMessage] = []
         handed = 0
         for response in self._answers(tag):
-            header = self._header(response, lowest)
-            if header is None:
-                continue
-            batch.append(header)
-            if len(batch) >= BATCHES[min(handed, len(BATCHES) - 1)]:
-                sink(batch)
-                batch, handed = [], handed + 1
+            found = self._message(response, lowest)
+            while True:
+                if found is not None and found.uid >= lowest:
+                    batch.append(found)
+                    if len(batch) >= BATCHES[min(handed, len(BATCHES) - 1)]:
+                        sink(batch)
+                        batch, handed = [], handed + 1
+                if (found := fetched.usual(self.wire)) is None:
+                    break
         if batch:
             sink(batch)
 
-    def _header(self, response: wire.Response, lowest: int) -> NewMessage | None:
+    def _message(self, response: wire.Response, lowest: int) -> NewMessage | None:
         """A FETCH answer with a header; anything else is an event."""
         match = UNTAGGED.match(response.line)
         if not match or match[2].upper() != b"FETCH" or not (len(response.parts) > 1 or b"BODY[" in response.line):
             self._event(response)
             return None
-        found = wire.fetched(response)
-        if not found.uid or found.uid < lowest:
-            return None
-        flags = found.flags or FlagsOf(found.uid, Flag(0), "")
-        return NewMessage(
-            found.uid, flags.flags, flags.keywords, found.date, found.size, found.attachments, flags.modseq,
-            summarise(found.header or b""),
-        )  # fmt: skip
+        return fetched.message(response, lowest)
 
     def flags(self, lo: int, hi: int, changed_since: int = 0) -> list[FlagsOf]:
         """See `ImapBackend`."""
@@ -113,7 +107,7 @@ class Fetch(Conversation):
         for response in self._answers(tag):
             match = UNTAGGED.match(response.line)
             if match and match[2].upper() == b"FETCH":
-                found = wire.fetched(response)
+                found = fetched.fetched(response)
                 if found.uid and found.flags and lo <= found.uid <= hi:
                     out.append(found.flags)
             else:
@@ -126,7 +120,7 @@ class Fetch(Conversation):
         tag = self._begin(b"UID FETCH", b"%d (UID BODY.PEEK[])" % uid)
         body: bytes | None = None
         for response in self._answers(tag, literal_limit=wire.MESSAGE_LIMIT):
-            found = wire.fetched(response) if b"BODY[" in response.line else None
+            found = fetched.fetched(response) if b"BODY[" in response.line else None
             if found and found.body is not None and found.uid in (uid, 0):
                 body = found.body
             else:

@@ -1,4 +1,4 @@
-"""The bytes of IMAP: sending commands, reading responses, parsing FETCH as it streams in.
+"""The bytes of IMAP: sending commands and reading responses.
 
 Every command has a deadline over the whole of it, so that a server that drips a byte a second ends as
 one that is silent.  Literals and lines have limits before memory is spent on them (security.md S12).
@@ -6,7 +6,6 @@ one that is silent.  Literals and lines have limits before memory is spent on th
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import itertools
 import logging
@@ -20,11 +19,9 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
-from termmail.model.message import WIRE_FLAGS, Flag
-from termmail.net.backend import FlagsOf, Traffic
+from termmail.net.backend import Traffic
 from termmail.text import safe_line
 
 LINE_LIMIT = 16 << 20  # bytes; SEARCH of a million UIDs is 8 MB
@@ -40,22 +37,7 @@ _CHUNK = 1 << 16
 log = logging.getLogger("termmail.imap")
 TRACE = bool(os.environ.get("TERMMAIL_TRACE"))
 
-_LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}$")
-_UID = re.compile(rb"[( ]UID (\d{1,10})")
-_FLAGS = re.compile(rb"[( ]FLAGS \(([^()]*)\)")
-_DATE = re.compile(rb'INTERNALDATE "([^"]{10,40})"')
-_SIZE = re.compile(rb"RFC822\.SIZE (\d{1,15})")
-_MODSEQ = re.compile(rb"MODSEQ \((\d{1,20})\)")
-_SECTION = re.compile(rb"BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? ~?\{\d+\+?\}$")
-_SHORT = re.compile(rb'[( ]BODY\[(HEADER(?:\.FIELDS[^\]]*)?)?\](?:<0>)? (?:NIL|"((?:[^"\\]|\\.)*)")', re.I | re.S)
-_USUAL = re.compile(
-    rb'\* \d{1,10} FETCH \(UID (\d{1,10}) FLAGS \(([^()]*)\) INTERNALDATE "([^"]{10,40})" RFC822\.SIZE (\d{1,15}) '
-    rb"(?:MODSEQ \((\d{1,20})\) )?BODYSTRUCTURE \("
-)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[()]|[^\s()"]+')
-_ATTACHED = re.compile(rb'"application" "(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)')
-_MONTHS = {name: n for n, name in enumerate((b"jan feb mar apr may jun jul aug sep oct nov dec").split(), 1)}
-_BY_WIRE = {name.lower().encode(): flag for flag, name in WIRE_FLAGS.items()}
+LITERAL = re.compile(rb"~?\{(\d{1,20})\+?\}$")
 
 
 @dataclass(slots=True)
@@ -73,7 +55,7 @@ class Response:
         """All of it with literals put in as quoted strings, for responses that are small."""
         out = [self.parts[0]]
         for place in range(1, len(self.parts), 2):
-            head = _LITERAL.sub(b"", out.pop())
+            head = LITERAL.sub(b"", out.pop())
             body = self.parts[place].replace(b"\\", b"\\\\").replace(b'"', b'\\"')
             out += [head + b'"' + body + b'"' + (self.parts[place + 1] if place + 1 < len(self.parts) else b"")]
         return b"".join(out)
@@ -228,7 +210,7 @@ class Wire:
         """One response with its literals.  Raises ConnectionLost, ProtocolError."""
         parts = [self.line()]
         total = 0
-        while parts[-1].endswith(b"}") and (match := _LITERAL.search(parts[-1])):
+        while parts[-1].endswith(b"}") and (match := LITERAL.search(parts[-1])):
             size = int(match[1])
             total += size + len(parts[-1])
             if size > literal_limit or total > 2 * literal_limit or len(parts) > 2 * PARTS_LIMIT:
@@ -303,7 +285,7 @@ def flights(command: bytes, *, plus: bool) -> list[bytes]:
     """
     pieces = command.split(b"\r\n")
     for before, after in itertools.pairwise(pieces):
-        match = _LITERAL.search(before)
+        match = LITERAL.search(before)
         if not match or int(match[1]) > len(after):
             raise Refused("a command with a line end inside cannot be sent to the server", code="CANNOT")
     if re.search(rb"[\x00\r\n]", b"".join(pieces)):
@@ -365,157 +347,3 @@ def expand(text: bytes, limit: int = 3_000_000) -> list[int]:
     if sum(high - low + 1 for low, high in pairs) > limit:
         raise ProtocolError("the server sent a set of far too many numbers")
     return [n for low, high in pairs for n in range(low, high + 1)]
-
-
-# -- FETCH ---------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Fetched:
-    """One FETCH response, taken apart as far as anybody asks."""
-
-    uid: int  # 0: the server did not say
-    flags: FlagsOf | None
-    date: int
-    size: int
-    attachments: bool
-    header: bytes | None  # None: the response holds none
-    body: bytes | None
-
-
-_flag_cache: dict[bytes, tuple[Flag, str]] = {}
-
-
-def flags(text: bytes) -> tuple[Flag, str]:
-    """Flags as the wire has them: those we know as bits, the others as keywords."""
-    found = _flag_cache.get(text)
-    if found is None:
-        bits, words = Flag(0), set()
-        for name in text.split():
-            bit = _BY_WIRE.get(name.lower())
-            if bit is not None:
-                bits |= bit
-            elif not name.startswith(b"\\"):
-                words.add(safe_line(name.decode("utf-8", "replace"), 100))
-        found = bits, " ".join(sorted(word for word in words if word and " " not in word))
-        if len(_flag_cache) > 4096:
-            _flag_cache.clear()
-        _flag_cache[text] = found
-    return found
-
-
-def internal_date(text: bytes) -> int:
-    """Seconds since the epoch of `17-Jul-1996 02:44:25 -0700` (RFC 3501 §9 date-time); 0 if malformed."""
-    try:
-        day, clock, zone = text.split()
-        hour, minute, second = clock.split(b":")
-        return max(0, _day(day) + int(hour) * 3600 + int(minute) * 60 + int(second) - _zone(zone))
-    except (ValueError, KeyError, IndexError, OverflowError):
-        return 0
-
-
-@lru_cache(4096)
-def _day(text: bytes) -> int:
-    """Seconds since the epoch of the beginning of `17-Jul-1996`; mail of one day comes together."""
-    day, month, year = text.split(b"-")
-    return calendar.timegm((int(year), _MONTHS[month.lower()], int(day), 0, 0, 0))
-
-
-@lru_cache(256)
-def _zone(text: bytes) -> int:
-    """Seconds east of Greenwich of `-0700`."""
-    offset = (int(text[1:3]) * 60 + int(text[3:5])) * 60
-    return -offset if text.startswith(b"-") else offset
-
-
-def date_time(when: float) -> bytes:
-    """An INTERNALDATE for APPEND, in UTC, in English whatever the locale (RFC 3501 §9 date-time)."""
-    moment = time.gmtime(min(max(0.0, when), 253402300799.0))
-    month = list(_MONTHS)[moment.tm_mon - 1].capitalize()
-    return b"%02d-%s-%04d %02d:%02d:%02d +0000" % (moment.tm_mday, month, moment.tm_year, *moment[3:6])
-
-
-def fetched(response: Response) -> Fetched:
-    """The attributes of a FETCH response, in whatever order they came.
-
-    What stands before BODYSTRUCTURE is the server's own; from there on a sender's strings may look
-    like attributes, so the rest is searched with its structure taken out.
-    """
-    text = response.parts[0]
-    header: bytes | None = None
-    body: bytes | None = None
-    for place in range(1, len(response.parts), 2):
-        before = response.parts[place - 1]
-        if (match := _SECTION.match(before, max(0, before.rfind(b"BODY[")))) is None:
-            continue
-        if match[1]:
-            header = response.parts[place]
-        else:
-            body = response.parts[place]
-    usual = _USUAL.match(text) if header is not None else None
-    if usual and (usual[5] or not _behind(response, usual.end(), b"MODSEQ")):  # as asked: most mail comes this way
-        uid, (bits, words) = number(usual[1]), flags(usual[2])
-        found = FlagsOf(uid, bits, words, number(usual[5], 2**63 - 1))
-        size = number(usual[4], 2**40)
-        return Fetched(uid, found, internal_date(usual[3]), size, _attachments(response), header, body)
-    structure = text.find(b"BODYSTRUCTURE (")
-    plain = text if structure < 0 else text[:structure]
-    uid, maybe, date, size = _attributes(plain)
-    if not (uid and maybe and date and size and (maybe.modseq or not _behind(response, structure, b"MODSEQ"))):
-        plain += b" " + _outside(response, max(structure, 0))
-        uid, maybe, date, size = _attributes(plain)
-    if header is None and body is None and (match := _SHORT.search(plain)):
-        value = re.sub(rb"\\(.)", rb"\1", match[2], flags=re.S) if match[2] is not None else None
-        header, body = (value or b"", None) if match[1] else (None, value)
-    return Fetched(uid, maybe, date, size, _attachments(response), header, body)
-
-
-def _attributes(plain: bytes) -> tuple[int, FlagsOf | None, int, int]:
-    """(UID, flags, INTERNALDATE, size) in text that holds nothing of a sender's; 0 and None for what is missing."""
-    bits, words = Flag(0), ""
-    if flag_match := _FLAGS.search(plain):
-        bits, words = flags(flag_match[1])
-        plain = plain[: flag_match.start()] + plain[flag_match.end() :]  # a keyword may be called UID
-    uid = number(_first(_UID, plain))
-    date = _first(_DATE, plain)
-    found = FlagsOf(uid, bits, words, number(_first(_MODSEQ, plain), 2**63 - 1)) if flag_match else None
-    return uid, found, internal_date(date) if date else 0, number(_first(_SIZE, plain), 2**40)
-
-
-def _behind(response: Response, structure: int, word: bytes) -> bool:
-    """The word stands somewhere behind the beginning of BODYSTRUCTURE."""
-    return word in response.parts[0][max(structure, 0) :] or any(word in part for part in response.parts[2::2])
-
-
-def _attachments(response: Response) -> bool:
-    """Something in BODYSTRUCTURE is an attachment (a guess that needs no tree)."""
-    for place in range(0, len(response.parts), 2):
-        start = response.parts[place].find(b"BODYSTRUCTURE (")
-        if start >= 0:
-            structure = b" ".join([response.parts[place][start:], *response.parts[place + 2 :: 2]]).lower()
-            return b'"attachment"' in structure or (
-                b'"application" "' in structure and _ATTACHED.search(structure) is not None
-            )
-    return False
-
-
-def _first(pattern: re.Pattern[bytes], text: bytes) -> bytes:
-    match = pattern.search(text)
-    return match[1] if match else b""
-
-
-def _outside(response: Response, start: int) -> bytes:
-    """The text behind `start` that is neither a literal nor inside BODYSTRUCTURE."""
-    whole = b" ".join([response.parts[0][start:], *response.parts[2::2]])
-    if b"BODYSTRUCTURE (" not in whole:
-        return b" ".join(response.parts[2::2])
-    depth, inside, out = 0, False, []
-    for token in _TOKEN.findall(whole):
-        if token == b"BODYSTRUCTURE":
-            inside, depth = True, 0
-        elif inside:
-            depth += (token == b"(") - (token == b")")
-            inside = depth > 0
-        else:
-            out.append(token)
-    return b" ".join(out).replace(b"( ", b"(").replace(b" )", b")")
