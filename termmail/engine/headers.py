@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("termmail.engine")
 Ask = Callable[[ImapSession, Callable[[list[NewMessage]], None]], None]
-CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 4000, 0.4
+CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 16_000, 0.4
 
 
 class Headers:

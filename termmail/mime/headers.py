@@ -253,11 +253,11 @@ def summarise(raw: bytes) -> Summary:
     reply = message_ids(found["in-reply-to"]) if "in-reply-to" in found else ()
     when, sender, subject = get("date", "").strip(), get("from", "").strip(), get("subject", "").strip()
     root = references[0] if references else reply[0] if reply else message_id
-    ident = _blake(
-        f"{message_id}\n{when}\n{sender}\n{subject}".encode("utf-8", "surrogatepass"), digest_size=16
-    ).digest()
+    seconds = date(when[:100])
+    told = f"{message_id}\n{when}\n{sender}\n{subject}".encode("utf-8", "surrogatepass")
+    ident = seconds.to_bytes(5, "big") + _blake(told, digest_size=11).digest()
     return Summary(
-        date(when[:100]),
+        seconds,
         _sender(sender or get("sender", "").strip() or get("reply-to", "").strip()),
         _mailboxes(get("to", "")),
         _mailboxes(found["cc"]) if "cc" in found else (),

@@ -108,7 +108,7 @@ class Summary(NamedTuple):
     in_reply_to: str
     references: tuple[str, ...]
     thread: int  # 63-bit hash of the first of References, else In-Reply-To, else Message-ID
-    ident: bytes  # 16 bytes: blake2b of Message-ID, Date, From and Subject; links copies, never deletes
+    ident: bytes  # 16 bytes: the date, then blake2b of Message-ID, Date, From and Subject; links copies, never deletes
 
 
 class NewMessage(NamedTuple):

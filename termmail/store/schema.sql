@@ -42,7 +42,7 @@ CREATE TABLE folder (
 CREATE TABLE message (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     account_id  INTEGER NOT NULL,
-    ident       BLOB    NOT NULL,                   -- links copies, never deletes
+    ident       BLOB    NOT NULL,                   -- links copies, never deletes; begins with the date, so that its index grows at its end
     thread      INTEGER NOT NULL DEFAULT 0,
     date        INTEGER NOT NULL DEFAULT 0,         -- Date field; 0: none
     size        INTEGER NOT NULL DEFAULT 0,         -- RFC822.SIZE
