@@ -32,13 +32,16 @@ def _with_screen(words: list[str]) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             print("termmail: the mail client needs a terminal (termmail --help lists the commands)", file=sys.stderr)
             return 2
-        from termmail import paths
+        from termmail import link, paths
         from termmail.config import settings
-        from termmail.ui import app
 
         options = cli.parser().parse_args(words)
         found = paths.find().make()
         loaded = settings.load(found.settings)
+        if loaded.settings.accounts and not found.mail_db.exists():
+            link.ensure_engine(found)  # nothing is here to be shown first: it connects while the screen is being made
+        from termmail.ui import app
+
         return app.run(
             found,
             loaded,

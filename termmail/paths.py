@@ -79,10 +79,14 @@ def find() -> Paths:
         if len(os.fsencode(runtime / "engine.sock")) > SOCKET_LIMIT:
             runtime = _short_runtime(root)
         return Paths(root / "config", root / "data", root / "state", root / "cache", runtime)
+    import warnings
+
     import platformdirs
 
     dirs = platformdirs.PlatformDirs("termmail", appauthor=False)
-    runtime = Path(dirs.user_runtime_dir)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where there is no runtime folder; we have a way on
+        runtime = Path(dirs.user_runtime_dir)
     if not runtime.parent.is_dir() or len(os.fsencode(runtime / "engine.sock")) > SOCKET_LIMIT:
         runtime = _short_runtime(Path(dirs.user_state_dir))
     return Paths(
