@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from termmail.engine import sync
 from termmail.model.account import AccountState, Role
@@ -23,13 +23,22 @@ ORDER = {role: place for place, role in enumerate((Role.INBOX, Role.DRAFTS, Role
                                                   Role.NONE, Role.ALL, Role.JUNK, Role.TRASH))}  # fmt: skip
 
 
+class Refreshed(NamedTuple):
+    """What was done in a folder: messages that came, that changed and that went, and how long it took."""
+
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+    seconds: float = 0.0
+
+
 class Folders:
     """The folders of one worker."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.mail = worker.store.mail
-        self.refreshed: list[tuple[str, int, int, int, float]] = []  # folder, new, changed, vanished, seconds
+        self.refreshed: dict[str, Refreshed] = {}  # what was done in each folder since somebody asked
         self.polled = 0.0  # when all of them were listed
         self.looked = 0.0  # when the open one was looked at, or all
         self._flags_at: dict[FolderId, float] = {}
@@ -135,9 +144,15 @@ class Folders:
             self._flags_at[folder_id] = began
         self._note_selected(folder_id, selected)
         new = self.mail.newest_placement() - newest
-        self.refreshed.append((state.path, new, changed, vanished, time.monotonic() - began))
-        del self.refreshed[:-200]
+        self.note(state.path, Refreshed(new, changed, vanished, time.monotonic() - began))
         self.worker.news(folders=[folder_id], accounts=True)
+
+    def note(self, path: str, more: Refreshed) -> None:
+        """Add to what was done in a folder."""
+        new, changed, vanished, seconds = self.refreshed.get(path, Refreshed())
+        self.refreshed[path] = Refreshed(
+            new + more.new, changed + more.changed, vanished + more.vanished, seconds + more.seconds
+        )
 
     def _note_selected(self, folder_id: FolderId, selected: Selected) -> None:
         """Everything of this look is applied: remember the server's numbers."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from termmail.engine.folders import ORDER
+from termmail.engine.folders import ORDER, Refreshed
 from termmail.model.errors import Refused, TermmailError
 from termmail.model.message import FolderId, NewMessage
 from termmail.net.actor import BACKGROUND
@@ -87,11 +87,12 @@ class Headers:
         if older is None:
             older = self.older[state.id] = await self.worker.call(lambda s: s.search(1, state.lo - 1))
         chunk = older[-self._chunk :]
-        began = time.monotonic()
+        began, newest = time.monotonic(), self.mail.newest_placement()
         if chunk:
             await self._headers(state.id, lambda s, sink: s.headers(chunk, sink))
             del older[-len(chunk) :]
         took = time.monotonic() - began
+        self.worker.folders.note(state.path, Refreshed(self.mail.newest_placement() - newest, seconds=took))
         self._chunk = min(CHUNK_MOST, self._chunk * 2) if took < CHUNK_SECONDS else max(50, self._chunk // 2)
         self.mail.set_folder_state(state.id, lo=chunk[0] if older else 1)
         if not older:

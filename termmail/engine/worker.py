@@ -100,9 +100,8 @@ class Worker:
     def report(self) -> list[dict[str, Any]]:
         """The folders that were looked at, as `sync --json` tells them (contract.md)."""
         return [
-            {"account": self.name, "folder": folder, "new": new, "changed": changed, "vanished": vanished}
-            | {"seconds": round(took, 3)}
-            for folder, new, changed, vanished, took in self.folders.refreshed
+            {"account": self.name, "folder": folder} | done._asdict() | {"seconds": round(done.seconds, 3)}
+            for folder, done in self.folders.refreshed.items()
         ]
 
     def busy(self) -> int:

@@ -45,6 +45,14 @@ def server(profile: Paths) -> Iterator[DemoServer]:
         run("engine", "stop")
 
 
+def test_sync_counts_what_came_after_the_first_page_too_and_names_a_folder_once(server: DemoServer) -> None:
+    for number in range(150):
+        server.add(MAIL % (b"%d" % number, b"%d" % number, b"more"))
+    done = lines(run("sync", "--headers-only", "--json"))
+    assert [line["new"] for line in done[:-1] if line["folder"] == "INBOX"] == [153]
+    assert done[-1]["messages"] == 153
+
+
 def test_sync_list_and_show(server: DemoServer) -> None:
     done = lines(run("sync", "--json"))
     assert done[-1]["done"] is True
