@@ -124,6 +124,8 @@ SERVER_KEYS: dict[str, str] = {
     "password": "The password itself; the file must then be private (0600).  Prefer the keyring.",
     "ca-file": "A certificate to trust besides the system's.",
     "allow-cleartext": "Really talk without encryption to another machine.",
+    "compress": 'Compress what goes over an IMAP connection: "auto" (not on this machine), "yes" or "no".',
+    "connections": "How many IMAP connections there may be at once: 1, 2 or 3 (left out: 3, fewer where the server says so).",
 }
 
 
@@ -255,7 +257,7 @@ class _Reader:
         self.unknown(table, found, SERVER_KEYS)
         before = len(self.problems)
         for key, value in found.items():
-            wanted = int if key == "port" else bool if key == "allow-cleartext" else str
+            wanted = int if key in ("port", "connections") else bool if key == "allow-cleartext" else str
             if key in SERVER_KEYS and type(value) is not wanted:
                 said = {int: "a whole number", bool: "true or false", str: "a text"}[wanted]
                 self.problem(table, key, f"should be {said}")
@@ -273,12 +275,17 @@ class _Reader:
         port = found.get("port")
         if isinstance(port, int) and not 0 < port < 65536:
             self.problem(table, "port", "should be between 1 and 65535")
+        compress, connections = found.get("compress", "auto"), found.get("connections", 3)
+        if isinstance(compress, str) and compress not in ("auto", "yes", "no"):
+            self.problem(table, "compress", 'should be "auto", "yes" or "no"')
+        if type(connections) is int and not 1 <= connections <= 3:
+            self.problem(table, "connections", "should be 1, 2 or 3")
         if len(self.problems) > before and any(p.serious for p in self.problems[before:]):
             return None
         return Server(
             kind, str(host), port or PORTS[kind, Security(security)], Security(security), found.get("user", email),
             Auth(auth), found.get("password-command", ""), self._password(table, found), found.get("ca-file", ""),
-            found.get("allow-cleartext", False),
+            found.get("allow-cleartext", False), compress, connections,
         )  # fmt: skip
 
     def _password(self, table: str, found: dict[str, Any]) -> str:
@@ -360,6 +367,10 @@ def _server_table(server: Server) -> dict[str, Any]:
         table["ca-file"] = server.ca_file
     if server.allow_cleartext:
         table["allow-cleartext"] = True
+    if server.compress != "auto":
+        table["compress"] = server.compress
+    if server.connections != 3:
+        table["connections"] = server.connections
     return table
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
+from termmail.engine.spot import MADE_ANEW, Spot
 from termmail.model.account import Role
 from termmail.model.errors import NotFound, Refused
-from termmail.net.actor import BACKGROUND
+from termmail.net.actor import BACKGROUND, INTERACTIVE
 from termmail.text import safe_line
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class Bodies:
         for message_id, folder_id, uid in self.mail.wanted_bodies(self.worker.id):
             try:
                 state = self.mail.folder_state(folder_id)
-                selected = await self.worker.call(lambda s, state=state: s.select(state.wire))  # type: ignore[misc]
-                if selected.uidvalidity != state.uidvalidity:  # that UID may be another message by now
-                    await self.worker.folders.refresh(folder_id)
-                    return True
-                raw = await self.worker.call(lambda s, uid=uid: s.body(uid))  # type: ignore[misc]
+                spot = Spot(self.worker.main, state, state.uidvalidity)
+                raw = await spot.call(lambda s, uid=uid: s.body(uid), INTERACTIVE)  # type: ignore[misc]
                 self.mail.put_body(message_id, raw)
             except (Refused, NotFound) as error:
+                if isinstance(error, Refused) and error.code == MADE_ANEW:  # that UID may be another message by now
+                    await self.worker.folders.refresh(folder_id)
+                    return True
                 self.mail.body_failed(message_id, safe_line(error.words))
             self.worker.news(bodies=[message_id])
             return True
@@ -54,15 +54,16 @@ class Bodies:
         if not missing:
             return False
         state = self.mail.folder_state(inbox.id)
-        selected = await self.worker.call(lambda s: s.select(state.wire))
-        if selected.uidvalidity != state.uidvalidity:
-            self.worker.dirty[inbox.id] = True
-            return True
+        spot = Spot(self.worker.main, state, state.uidvalidity)
         for message_id, uid, _ in missing:
             self._fetched += 1
-            with contextlib.suppress(Refused):
-                raw = await self.worker.main.call(lambda s, uid=uid: s.body(uid), BACKGROUND)  # type: ignore[misc]
+            try:
+                raw = await spot.call(lambda s, uid=uid: s.body(uid), BACKGROUND)  # type: ignore[misc]
                 self.mail.put_body(message_id, raw)
+            except Refused as error:
+                if error.code == MADE_ANEW:
+                    self.worker.dirty[inbox.id] = True
+                    break
             if self.worker.poke.is_set():
                 break
         return True

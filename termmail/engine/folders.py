@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from termmail.engine import sync
+from termmail.engine.spot import MADE_ANEW, ORDER, Spot
 from termmail.model.account import AccountState, Role
 from termmail.model.errors import NotFound, Refused
 from termmail.model.message import FolderId
-from termmail.net.backend import FolderStatus, RemoteFolder, Selected
+from termmail.net.backend import Changes, Events, FlagsOf, FolderStatus, RemoteFolder, Selected
 from termmail.store.mail import FolderState, RemoteFolderRow
 
 if TYPE_CHECKING:
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("termmail.engine")
 FLAGS_ALL = 600.0  # seconds
 WORTH_TELLING = 200  # messages to come before progress is shown
-ORDER = {role: place for place, role in enumerate((Role.INBOX, Role.DRAFTS, Role.SENT, Role.ARCHIVE, Role.FLAGGED,
-                                                  Role.NONE, Role.ALL, Role.JUNK, Role.TRASH))}  # fmt: skip
 
 
 class Refreshed(NamedTuple):
@@ -44,9 +45,22 @@ class Folders:
         self._flags_at: dict[FolderId, float] = {}
         self._unseen: dict[FolderId, int] = {}  # as STATUS said before the look that is due
 
+    async def arrive(self) -> tuple[FolderId, Selected] | None:
+        """The first look of a session: LIST and, in the same flight where that may be, SELECT of INBOX."""
+        worker = self.worker
+        inbox = self.mail.role_folder(worker.id, Role.INBOX)
+        state = self.mail.folder_state(inbox.id) if inbox else None
+        wire, resume = (state.wire, sync.resume(state)) if state else (b"INBOX", None)
+        remote, selected = await worker.call(lambda s: s.arrive(wire, resume))
+        self._listed(remote)
+        inbox = self.mail.role_folder(worker.id, Role.INBOX)
+        return (inbox.id, selected) if inbox and selected and self.mail.folder_state(inbox.id).wire == wire else None
+
     async def list_all(self) -> None:
         """LIST, and STATUS where it came along: which folders there are, and which have news."""
-        remote = await self.worker.call(lambda s: s.list_folders())
+        self._listed(await self.worker.call(lambda s: s.list_folders()))
+
+    def _listed(self, remote: list[RemoteFolder]) -> None:
         session = self.worker.main.session
         self.worker.capabilities = session.capabilities if session else frozenset()
         rows = [self._row(folder) for folder in remote]
@@ -112,40 +126,102 @@ class Folders:
         except NotFound:
             pass
         except Refused as error:  # it went away under us, or is closed to us
+            if error.code == MADE_ANEW:
+                self.worker.dirty[folder_id] = True
             log.info("%s: a folder cannot be read: %s", self.worker.name, error.code)
 
-    async def refresh(self, folder_id: FolderId) -> None:
-        """Bring a folder up to date; older mail is left to backfill."""
-        self.worker.dirty.pop(folder_id, None)
+    async def refresh(self, folder_id: FolderId, selected: Selected | None = None) -> None:
+        """Bring a folder up to date; older mail is left to backfill.  `selected`: SELECT has just told this."""
+        worker = self.worker
+        worker.dirty.pop(folder_id, None)
         began = time.monotonic()
         state = self.mail.folder_state(folder_id, counted=True)
-        selected = await self.worker.call(lambda s: s.reselect(state.wire))
+        if selected is None:
+            known = sync.resume(state)
+            selected = await worker.call(lambda s: s.reselect(state.wire, known))
         self.say_syncing(state)
         due = (
             began - self._flags_at.get(folder_id, -FLAGS_ALL) >= FLAGS_ALL
-            or self.worker.manager.open_folder(self.worker.id) == folder_id
+            or worker.manager.open_folder(worker.id) == folder_id
         )
         newest = self.mail.newest_placement()
+        spot = Spot(worker.main, state, selected.uidvalidity)
         changed = vanished = 0
         for step in sync.plan(state, selected, flags_due=due):
             if isinstance(step, sync.Reset):
-                log.info("%s: UIDVALIDITY of a folder changed", self.worker.name)
+                log.info("%s: UIDVALIDITY of a folder changed", worker.name)
                 self.mail.reset_folder(folder_id, step.uidvalidity)
-                self.worker.headers.older.pop(folder_id, None)
+                worker.headers.older.pop(folder_id, None)
             elif isinstance(step, sync.Newest):
-                await self.worker.headers.newest(folder_id, step.count, selected)
+                await worker.headers.newest(spot, step.count, selected)
             elif isinstance(step, sync.New):
-                await self.worker.headers.from_uid(folder_id, step.uid)
+                await worker.headers.from_uid(spot, step.uid, selected.exists - state.local_count)
             elif isinstance(step, sync.Flags):
-                changed += await self._fetch_flags(folder_id, step)
+                changed += await self._fetch_flags(spot, step)
+            elif isinstance(step, sync.Changed):
+                flags, gone = await self._apply(spot, state, step.changes)
+                changed, vanished = changed + flags, vanished + gone
             else:
-                vanished += await self._find_vanished(folder_id, step)
+                vanished += await self._find_vanished(spot, step)
         if due:
             self._flags_at[folder_id] = began
         self._note_selected(folder_id, selected)
         new = self.mail.newest_placement() - newest
         self.note(state.path, Refreshed(new, changed, vanished, time.monotonic() - began))
-        self.worker.news(folders=[folder_id], accounts=True)
+        worker.news(folders=[folder_id], accounts=True)
+
+    async def _apply(self, spot: Spot, state: FolderState, changes: Changes) -> tuple[int, int]:
+        """What QRESYNC told; then count: a server that told wrong is not asked so again (sync.md §5.5.10)."""
+        changed = self.set_flags(spot.folder_id, changes.flags)
+        gone = self._among(spot.folder_id, changes.vanished)
+        doubtful = sync.suspicious(len(gone), state.local_count)
+        vanished = 0 if doubtful else self.mail.vanish(spot.folder_id, gone)
+        now = self.mail.folder_state(spot.folder_id, counted=True)
+        if not doubtful:
+            told = await spot.call(lambda s: s.count(spot.wire))
+            now = self.mail.folder_state(spot.folder_id, counted=True)  # what came with that is applied
+            if now.lo != 1 or told in (-1, now.local_count):
+                return changed, vanished
+        found = await self._find_vanished(spot, sync.Uids(now.lo, now.hi))
+        after = self.mail.folder_state(spot.folder_id, counted=True).local_count
+        if (doubtful and found < len(gone)) or (not doubtful and after != now.local_count):
+            log.warning("%s: the server told wrong changes; it is asked another way from now on", self.worker.name)
+            self.worker.distrust_qresync()
+        return changed, vanished + found
+
+    def _among(self, folder_id: FolderId, ranges: Sequence[tuple[int, int]]) -> list[int]:
+        """The UIDs known here that lie in these ranges."""
+        if not ranges:
+            return []
+        known = self.mail.uids(folder_id, min(low for low, _ in ranges), max(high for _, high in ranges))
+        found: set[int] = set()
+        for low, high in ranges:
+            found.update(known[bisect_left(known, low) : bisect_right(known, high)])
+        return sorted(found)
+
+    def set_flags(self, folder_id: FolderId, flags: Sequence[FlagsOf]) -> int:
+        """Flags as the server told them; how many differed."""
+        return self.mail.set_truth_flags(folder_id, [(f.uid, int(f.flags), f.keywords, f.modseq) for f in flags])
+
+    def harvest(self, news: list[tuple[bytes, Events]]) -> None:
+        """What servers said unasked, along with any answer: what is certain is applied, the rest is looked at."""
+        by_wire = {state.wire: state for state in map(self.mail.folder_state, self.ids())}
+        for wire, events in news:
+            state = by_wire.get(wire)
+            if events.alert:
+                self.worker.alert(events.alert)
+            if state is None or state.uidvalidity == 0:
+                continue
+            self.set_flags(state.id, events.flags)
+            gone = self._among(state.id, events.vanished)
+            if sync.suspicious(len(gone), self.mail.folder_state(state.id, counted=True).local_count if gone else 0):
+                self.worker.mark(state.id)
+            elif gone:
+                self.mail.vanish(state.id, gone)
+            if events.expunged or events.exists is not None:
+                self.worker.mark(state.id)
+            if events.flags or gone:
+                self.worker.news(folders=[state.id], accounts=True)
 
     def note(self, path: str, more: Refreshed) -> None:
         """Add to what was done in a folder."""
@@ -182,23 +258,21 @@ class Folders:
     def _last_sync(self) -> float:
         return next((one.last_sync for one in self.mail.accounts() if one.account_id == self.worker.id), 0.0)
 
-    async def _fetch_flags(self, folder_id: FolderId, step: sync.Flags) -> int:
+    async def _fetch_flags(self, spot: Spot, step: sync.Flags) -> int:
         if step.hi < step.lo:
             return 0
-        found = await self.worker.call(lambda s: s.flags(step.lo, step.hi, step.changed_since))
-        return self.mail.set_truth_flags(folder_id, [(f.uid, int(f.flags), f.keywords, f.modseq) for f in found])
+        return self.set_flags(spot.folder_id, await spot.call(lambda s: s.flags(step.lo, step.hi, step.changed_since)))
 
-    async def _find_vanished(self, folder_id: FolderId, step: sync.Uids) -> int:
+    async def _find_vanished(self, spot: Spot, step: sync.Uids) -> int:
         """Which messages are gone; so many at once that it may be the server's fault are asked about again."""
         if step.hi < step.lo:
             return 0
-        there = set(await self.worker.call(lambda s: s.search(step.lo, step.hi)))
-        known = self.mail.uids(folder_id, step.lo, step.hi)
+        there = set(await spot.call(lambda s: s.search(step.lo, step.hi)))
+        known = self.mail.uids(spot.folder_id, step.lo, step.hi)
         gone = [uid for uid in known if uid not in there]
         if sync.suspicious(len(gone), len(known)):
-            wire = self.mail.folder_state(folder_id).wire
-            selected = await self.worker.call(lambda s: s.reselect(wire))
-            everything = await self.worker.call(lambda s: s.search())
+            selected = await spot.actor.call(lambda s: s.reselect(spot.wire))
+            everything = await spot.call(lambda s: s.search())
             if len(everything) != selected.exists:
                 log.warning("%s: the server contradicts itself about deletions; nothing is removed", self.worker.name)
                 return 0
@@ -206,5 +280,5 @@ class Folders:
             gone = [uid for uid in known if uid not in there]
         missing = sorted(there - set(known))
         if missing:  # the server listed them late (sync.md §5.5.6)
-            await self.worker.headers.these(folder_id, missing)
-        return self.mail.vanish(folder_id, gone)
+            await self.worker.headers.these(spot, missing)
+        return self.mail.vanish(spot.folder_id, gone)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from termmail.engine.folders import ORDER, Refreshed
+from termmail.engine.folders import Refreshed
+from termmail.engine.spot import MADE_ANEW, ORDER, Spot
 from termmail.model.errors import Refused, TermmailError
 from termmail.model.message import FolderId, NewMessage
 from termmail.net.actor import BACKGROUND
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("termmail.engine")
 Ask = Callable[[ImapSession, Callable[[list[NewMessage]], None]], None]
+MANY_NEW = 500  # headers in one command
 CHUNK_FIRST, CHUNK_MOST, CHUNK_SECONDS = 200, 16_000, 0.4
 
 
@@ -32,7 +34,6 @@ class Headers:
         self.mail = worker.store.mail
         self.older: dict[FolderId, list[int]] = {}  # UIDs below `lo`, ascending
         self._chunk = CHUNK_FIRST
-        self._sink_error: TermmailError | None = None
         self._skipped: set[FolderId] = set()  # folders the server will not let us read on in
 
     def begin(self) -> None:
@@ -40,23 +41,34 @@ class Headers:
         self.older.clear()
         self._skipped.clear()
 
-    async def these(self, folder_id: FolderId, uids: list[int]) -> None:
+    async def these(self, spot: Spot, uids: list[int]) -> None:
         """Headers of the newest of these UIDs."""
-        await self._headers(folder_id, lambda s, sink: s.headers(uids[-CHUNK_MOST:], sink))
+        await self._headers(spot, lambda s, sink: s.headers(uids[-CHUNK_MOST:], sink))
 
-    async def newest(self, folder_id: FolderId, count: int, selected: Selected) -> None:
+    async def newest(self, spot: Spot, count: int, selected: Selected) -> None:
         """The first page: what a user sees first."""
+        folder_id = spot.folder_id
         self.mail.set_folder_state(folder_id, uidvalidity=selected.uidvalidity, srv_total=selected.exists)
-        uids = await self._headers(folder_id, lambda s, sink: s.newest_headers(count, selected.exists, sink))
+        uids = await self._headers(spot, lambda s, sink: s.newest_headers(count, selected.exists, sink))
         if uids:
             everything = len(uids) >= selected.exists
             self.mail.set_folder_state(folder_id, lo=1 if everything else min(uids), hi=max(uids))
 
-    async def from_uid(self, folder_id: FolderId, uid: int) -> None:
-        """Headers of that UID and all above."""
-        uids = await self._headers(folder_id, lambda s, sink: s.headers_from(uid, sink))
+    async def from_uid(self, spot: Spot, uid: int, expected: int) -> None:
+        """Headers of that UID and all above; where many are to come, in chunks that others can get between."""
+        if expected <= MANY_NEW:
+            self._reached(spot, await self._headers(spot, lambda s, sink: s.headers_from(uid, sink)))
+            return
+        uids = await spot.call(lambda s: s.search(uid))
+        for start in range(0, len(uids), MANY_NEW):
+            part = uids[start : start + MANY_NEW]
+            await self._headers(spot, lambda s, sink, part=part: s.headers(part, sink))  # type: ignore[misc]
+            self._reached(spot, part)
+
+    def _reached(self, spot: Spot, uids: list[int]) -> None:
         if uids:
-            self.mail.set_folder_state(folder_id, hi=max(uids))
+            hi = max(*uids, self.mail.folder_state(spot.folder_id).hi)
+            self.mail.set_folder_state(spot.folder_id, hi=hi)
 
     async def backfill(self) -> bool:
         """One chunk of older headers, of the most wanted folder that is not complete."""
@@ -71,25 +83,23 @@ class Headers:
         folder = min(waiting, key=lambda f: (f.id != open_id, ORDER[f.role], f.path))
         state = self.mail.folder_state(folder.id)
         try:
-            await self._older_chunk(state)
+            await self._older_chunk(state, Spot(self.worker.main, state, state.uidvalidity))
         except Refused as error:
+            if error.code == MADE_ANEW:
+                self.worker.dirty[state.id] = True
             log.info("%s: older mail of a folder cannot be read now: %s", self.worker.name, error.code)
             self._skipped.add(folder.id)
         return True
 
-    async def _older_chunk(self, state: FolderState) -> None:
+    async def _older_chunk(self, state: FolderState, spot: Spot) -> None:
         """The next headers below what is here."""
-        selected = await self.worker.call(lambda s: s.select(state.wire))
-        if selected.uidvalidity != state.uidvalidity:
-            self.worker.dirty[state.id] = True
-            return
         older = self.older.get(state.id)
         if older is None:
-            older = self.older[state.id] = await self.worker.call(lambda s: s.search(1, state.lo - 1))
+            older = self.older[state.id] = await spot.call(lambda s: s.search(1, state.lo - 1))
         chunk = older[-self._chunk :]
         began, newest = time.monotonic(), self.mail.newest_placement()
         if chunk:
-            await self._headers(state.id, lambda s, sink: s.headers(chunk, sink))
+            await self._headers(spot, lambda s, sink: s.headers(chunk, sink))
             del older[-len(chunk) :]
         took = time.monotonic() - began
         self.worker.folders.note(state.path, Refreshed(self.mail.newest_placement() - newest, seconds=took))
@@ -100,38 +110,31 @@ class Headers:
             self.worker.dirty[state.id] = True  # complete now: what was not found again is gone
         self.worker.folders.say_syncing(state)
 
-    async def _headers(self, folder_id: FolderId, ask: Ask) -> list[int]:
+    async def _headers(self, spot: Spot, ask: Ask) -> list[int]:
         """Run a header fetch into the store; the UIDs that came."""
-        seen: list[int] = []
-        inner = self._sink(folder_id)
-
-        def sink(batch: list[NewMessage]) -> None:
-            seen.extend(header.uid for header in batch)
-            inner(batch)
-
-        await self.worker.main.call(lambda s: ask(s, sink), BACKGROUND)
-        if self._sink_error is not None:
-            raise self._sink_error
-        return seen
-
-    def _sink(self, folder_id: FolderId) -> Callable[[list[NewMessage]], None]:
-        """Takes headers on the connection's thread and stores them on ours."""
         loop = asyncio.get_running_loop()
-        self._sink_error = None
+        seen: list[int] = []
+        failures: list[TermmailError] = []
 
-        def store(batch: list[NewMessage]) -> None:
-            if self._sink_error is not None:
+        def store(batch: list[NewMessage]) -> None:  # on our thread
+            if failures:
                 return
             try:
-                self._store(folder_id, batch)
+                self._store(spot, batch)
             except TermmailError as error:
-                self._sink_error = error
+                failures.append(error)
 
-        def hand_over(batch: list[NewMessage]) -> None:
+        def sink(batch: list[NewMessage]) -> None:  # on the connection's
+            seen.extend(header.uid for header in batch)
             loop.call_soon_threadsafe(store, batch)
 
-        return hand_over
+        await spot.call(lambda s: ask(s, sink), BACKGROUND)
+        if failures:
+            raise failures[0]
+        return seen
 
-    def _store(self, folder_id: FolderId, batch: list[NewMessage]) -> None:
-        self.mail.add_messages(folder_id, batch)
-        self.worker.news(folders=[folder_id], accounts=True)
+    def _store(self, spot: Spot, batch: list[NewMessage]) -> None:
+        if self.mail.folder_state(spot.folder_id).uidvalidity not in (0, spot.uidvalidity):
+            raise Refused("the folder was made anew", code=MADE_ANEW, temporary=True)
+        self.mail.add_messages(spot.folder_id, batch)
+        self.worker.news(folders=[spot.folder_id], accounts=True)

@@ -5,6 +5,7 @@ A folder is described by `FolderState` (what is here) and `Selected` (what SELEC
     UIDVALIDITY differs          → Reset, then as if new
     nothing here yet             → Newest
     UIDNEXT or MODSEQ went back  → New, Flags of all, Uids (a backup was restored; GMX, sync.md §5.5.2)
+    QRESYNC told the changes     → New if UIDNEXT grew, Changed; the count is verified afterwards
     MODSEQ known on both sides   → New if UIDNEXT grew, Flags changed since, Uids if the count is off
     no MODSEQ                    → New, Flags of all if due (else of the newest), Uids if the count is off
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from termmail.net.backend import FolderStatus, Selected
+from termmail.net.backend import Changes, FolderStatus, Resume, Selected
 from termmail.store.mail import FolderState
 
 WINDOW = 100  # messages of a first look
@@ -59,7 +60,19 @@ class Uids:
     hi: int
 
 
-Step = Reset | Newest | New | Flags | Uids
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What QRESYNC told of messages that are known."""
+
+    changes: Changes
+
+
+Step = Reset | Newest | New | Flags | Uids | Changed
+
+
+def resume(state: FolderState) -> Resume | None:
+    """What to tell QRESYNC of a folder; None where there is nothing to go on from."""
+    return Resume(state.uidvalidity, state.modseq) if state.uidvalidity and state.modseq and state.hi else None
 
 
 def has_news(state: FolderState, status: FolderStatus) -> bool:
@@ -85,11 +98,13 @@ def plan(state: FolderState, selected: Selected, *, flags_due: bool) -> list[Ste
     if state.hi == 0:
         return [Newest(WINDOW)] if selected.exists else []
     steps: list[Step] = []
+    went_back = 0 < selected.uidnext < state.uidnext or 0 < selected.modseq < state.modseq
     if selected.exists == 0:
         return [Uids(state.lo, state.hi)] if state.local_count else []
-    went_back = 0 < selected.uidnext < state.uidnext or 0 < selected.modseq < state.modseq
     if selected.uidnext == 0 or selected.uidnext > state.hi + 1:
         steps.append(New(state.hi + 1))
+    if selected.changes is not None and not went_back:
+        return [*steps, Changed(selected.changes)]
     known = state.modseq > 0 and selected.modseq > 0 and not went_back
     if known:
         if selected.modseq != state.modseq:

@@ -52,7 +52,7 @@ class Watch:
         pause = 1.0
         while True:
             began = time.monotonic()
-            watch = self.actor = Actor(self.worker.connect, f"{self.worker.name}-watch")
+            watch = self.actor = self.worker.actor("watch")
             try:
                 await watch.call(lambda s: s.reselect(wire))
                 self.worker.mark(inbox.id)

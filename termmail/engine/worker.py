@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from termmail.engine import carry
@@ -25,6 +26,7 @@ from termmail.model.account import Account, AccountState
 from termmail.model.errors import AuthRefused, NetError, Refused, SecretError, TermmailError, TlsError
 from termmail.model.message import AccountId, FolderId
 from termmail.net.actor import Actor
+from termmail.net.backend import Manners
 from termmail.net.imap.session import ImapSession, connect
 from termmail.store.db import Store
 from termmail.store.mail import FolderState
@@ -38,6 +40,8 @@ T = TypeVar("T")
 
 POLL_OPEN, POLL_ALL = 30.0, 120.0  # seconds
 SLOW_FIRST, SLOW_MOST = 1.0, 60.0
+FALLS = 2  # sessions broken so: the server bears no pipelining
+ALERTS = 10  # different ones a run
 LOGIN_TRIES, LOGIN_PAUSE = 2, 5.0  # a password that was refused twice waits for the user
 
 
@@ -50,8 +54,8 @@ class Worker:
         self.name = account.name
         self.id = account_id
         self.store: Store = manager.store
-        self.main = Actor(self.connect, f"{account.name}-main")
         self.folders = Folders(self)
+        self.main = self.actor("main")
         self.headers = Headers(self)
         self.bodies = Bodies(self)
         self.watch = Watch(self)
@@ -63,6 +67,10 @@ class Worker:
         self.file_failures = 0
         self.file_after = 0.0
         self.capabilities: frozenset[str] = frozenset()
+        self.manners = Manners()
+        self._latest: ImapSession | None = None
+        self._fallen = 0  # sessions that broke while commands were pipelined
+        self._alerts: set[str] = set()
         self.state = AccountState.OFFLINE
         self.settled = asyncio.Event()  # nothing is left to be done
         self._task: asyncio.Task[None] | None = None
@@ -110,7 +118,43 @@ class Worker:
 
     def connect(self) -> ImapSession:
         """On the actor's thread."""
-        return connect(self.account.incoming, self.manager.secret(self.account.incoming), account=self.name)
+        if self._latest is not None and self._latest.flying:
+            self._fallen += 1
+        server, manners = self.account.incoming, self.manners
+        if self._fallen >= FALLS:
+            manners = replace(manners, pipelining=False)
+        self._latest = connect(server, self.manager.secret(server), account=self.name, manners=manners)
+        return self._latest
+
+    def actor(self, role: str) -> Actor:
+        """A connection of this account, not made yet."""
+        return Actor(self.connect, f"{self.name}-{role}", self.folders.harvest)
+
+    def _recall(self) -> None:
+        """How to talk to the server, as earlier sessions have taught."""
+        learned = self.store.mail.learned(self.id)
+        self.manners = Manners(learned.get("pipelining", False), learned.get("qresync", True))
+
+    def _remember(self) -> None:
+        """The server has borne what it was asked."""
+        bears = self._fallen < FALLS
+        if not bears or "pipelining" not in self.store.mail.learned(self.id):
+            self.store.mail.learn(self.id, pipelining=bears)
+            self._recall()
+
+    def distrust_qresync(self) -> None:
+        """It told wrong changes: from now on only MODSEQs are believed."""
+        self.store.mail.learn(self.id, qresync=False)
+        self._recall()
+        if self.main.session is not None:
+            self.main.session.qresync = False
+
+    def alert(self, words: SafeText) -> None:
+        """What the server wants the user to read (RFC 3501 §7.1), once."""
+        if words not in self._alerts and len(self._alerts) < ALERTS:
+            self._alerts.add(words)
+            self.store.mail.notice(self.name, safe_line(f"the server says: {words}"))
+            self.news(notices=True)
 
     async def _live(self) -> None:
         """Work; after errors wait and work again."""
@@ -187,10 +231,15 @@ class Worker:
         self._tell(AccountState.CONNECTING)
         self.headers.begin()
         self.bodies.begin()
-        await self.folders.list_all()
+        self._recall()
+        arrived = await self.folders.arrive()
+        self._remember()
         self._refusals = 0
         self.manager.connected(self)
-        await carry.recover(self)
+        if self.store.intents.flights(self.id):
+            await carry.recover(self)
+        elif arrived is not None:
+            await self.folders.refresh(*arrived)
         self.watch.start()
         while True:
             self.poke.clear()

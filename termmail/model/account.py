@@ -52,6 +52,8 @@ class Server:
     password: str = field(default="", repr=False)  # from the settings file (0600), with a warning
     ca_file: str = ""
     allow_cleartext: bool = False
+    compress: str = "auto"  # auto | yes | no: COMPRESS=DEFLATE of IMAP; auto: not on this machine
+    connections: int = 3  # at most so many to an IMAP server at once
 
     @property
     def secret_key(self) -> str:

@@ -26,11 +26,21 @@ INTERACTIVE, NORMAL, BACKGROUND = 0, 5, 9
 _LAST = 99
 
 
+def _ignore(_: list[tuple[bytes, Events]]) -> None:
+    """Nobody wants the news."""
+
+
 class Actor:
     """See the module.  All methods belong to the event loop's thread, but for `abort`."""
 
-    def __init__(self, factory: Callable[[], ImapSession], name: str) -> None:
+    def __init__(
+        self,
+        factory: Callable[[], ImapSession],
+        name: str,
+        on_news: Callable[[list[tuple[bytes, Events]]], None] = _ignore,
+    ) -> None:
         self.factory = factory
+        self.on_news = on_news  # on the event loop, before the result of the call that the news came with
         self.name = name
         self.session: ImapSession | None = None
         self._queue: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
@@ -67,7 +77,9 @@ class Actor:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
-        def finish(result: T | None, error: BaseException | None) -> None:
+        def finish(result: T | None, error: BaseException | None, news: list[tuple[bytes, Events]]) -> None:
+            if news:
+                self.on_news(news)
             if future.done():
                 return
             if error is not None:
@@ -93,8 +105,9 @@ class Actor:
                     f"an internal error ended the connection ({type(error).__name__}); see the log"
                 )
                 self._drop()
+            news = self.session.news() if self.session is not None else []
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(finish, result, failure)
+                loop.call_soon_threadsafe(finish, result, failure, news)
 
         with self._lock:
             if self._closed:

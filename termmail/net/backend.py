@@ -41,6 +41,22 @@ class RemoteFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """What is known of a folder, for QRESYNC (RFC 7162 §3.2.5)."""
+
+    uidvalidity: int
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Everything that happened to a folder since a `Resume`, but for new messages."""
+
+    vanished: tuple[tuple[int, int], ...]
+    flags: tuple[FlagsOf, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """What SELECT told."""
 
@@ -50,6 +66,7 @@ class Selected:
     modseq: int  # 0: none (NOMODSEQ or no CONDSTORE)
     read_only: bool
     permanent_flags: frozenset[str] | None = None  # None: not told; with "\\*": any keyword
+    changes: Changes | None = None  # None: QRESYNC did not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,14 @@ class Events:
 _NOTHING = Events()
 
 
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How to talk to a server, as experience has taught."""
+
+    pipelining: bool = False  # it has borne one session without, and nothing speaks against it
+    qresync: bool = True  # it has not been caught telling wrong changes
+
+
 @dataclass(slots=True)
 class Traffic:
     """Counters of one connection, for tests, benchmarks and the status line."""
@@ -102,8 +127,23 @@ class ImapBackend(Protocol):
     def status(self, wire: bytes) -> FolderStatus:
         """STATUS of a folder that is not selected."""
 
-    def select(self, wire: bytes) -> Selected:
-        """SELECT (falls back to EXAMINE where read-only); does nothing if it is selected already."""
+    def arrive(self, inbox: bytes, resume: Resume | None) -> tuple[list[RemoteFolder], Selected | None]:
+        """`list_folders` and `select`, in one flight with what is owed where pipelining is allowed."""
+
+    def select(self, wire: bytes, resume: Resume | None = None) -> Selected:
+        """SELECT (falls back to EXAMINE where read-only); does nothing if it is selected already.
+
+        With `resume`, and QRESYNC in use, the answer tells what has changed since.
+        """
+
+    def reselect(self, wire: bytes, resume: Resume | None = None) -> Selected:
+        """SELECT even if the folder is selected: its numbers are fresh then."""
+
+    def count(self, wire: bytes) -> int:
+        """Messages in the folder as last told; -1 if it is not selected.  No round trip."""
+
+    def news(self) -> list[tuple[bytes, Events]]:
+        """Everything unasked since the last call, by folder.  No round trip."""
 
     def search(self, lo: int = 1, hi: int | None = None) -> list[int]:
         """The UIDs in [lo, hi] (hi None: to the last one), ascending; ESEARCH where it is there."""

@@ -10,6 +10,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,10 @@ class Rig:
         self.news: list[Again] = []
         self.manager: AccountManager | None = None
         self.store: Store | None = None
+
+    def account_at(self, port: int) -> Account:
+        """The same account by way of another port."""
+        return replace(self.account, incoming=replace(self.account.incoming, port=port))
 
     async def start(self, *, headers_only: bool = True) -> None:
         self.store = Store.open(self.paths)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from termmail.engine.sync import WINDOW, Flags, New, Newest, Reset, Uids, has_news, plan, suspicious
+from termmail.engine.sync import WINDOW, Changed, Flags, New, Newest, Reset, Uids, has_news, plan, suspicious
 from termmail.model.account import Role
 from termmail.model.message import AccountId, FolderId
-from termmail.net.backend import FolderStatus, Selected
+from termmail.net.backend import Changes, FolderStatus, Selected
 from termmail.store.mail import FolderState
 from termmail.text import SafeText
 
@@ -18,6 +18,7 @@ HERE = FolderState(
     hi=500, srv_total=400, srv_unseen=3, synced=1.0, local_count=400,
 )  # fmt: skip
 THERE = Selected(exists=400, uidvalidity=7, uidnext=501, modseq=90, read_only=False)
+TOLD = Changes(((3, 4),), ())
 NEVER = replace(HERE, uidvalidity=0, uidnext=0, modseq=0, lo=0, hi=0, srv_total=-1, local_count=0)
 
 
@@ -42,6 +43,12 @@ NEVER = replace(HERE, uidvalidity=0, uidnext=0, modseq=0, lo=0, hi=0, srv_total=
             id="one came and one went",
         ),
         pytest.param(HERE, replace(THERE, exists=0), [Uids(1, 500)], id="all went"),
+        pytest.param(
+            HERE, replace(THERE, exists=399, uidnext=502, modseq=95, changes=TOLD), [New(501), Changed(TOLD)], id="QRESYNC"
+        ),
+        pytest.param(
+            HERE, replace(THERE, modseq=80, changes=TOLD), [Flags(1, 500), Uids(1, 500)], id="QRESYNC of an older state"
+        ),
         pytest.param(replace(HERE, local_count=0), replace(THERE, exists=0), [], id="empty as before"),
         pytest.param(HERE, replace(THERE, modseq=80), [Flags(1, 500), Uids(1, 500)], id="MODSEQ went back"),
         pytest.param(HERE, replace(THERE, uidnext=450), [Flags(1, 500), Uids(1, 500)], id="UIDNEXT went back"),

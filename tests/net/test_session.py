@@ -252,7 +252,8 @@ def test_noop_tells_what_another_client_did(mailbox):
         other.select("INBOX")
         other.uid("STORE", "2", "+FLAGS", "(\\Deleted)")
         other.expunge()
-    assert session.noop().expunged
+    events = session.noop()
+    assert events.expunged or events.vanished == ((2, 2),)
     assert not session.noop()
 
 
@@ -291,20 +292,21 @@ def test_large_sets_of_uids_are_split_and_nothing_is_forgotten(modern):
 
 
 @pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
-@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("compress", ["no", "yes"])
 def test_tls_and_compression_carry_the_same_mail(dovecots, security, compress):
     running = dovecots("tls")
     port = running.imaps_port if security == Security.TLS else running.imap_port
     user = f"{security}{compress}"
     session = connect(
-        Server("imap", "localhost", port, security, user, ca_file=running.ca_file), "secret", compress=compress
+        Server("imap", "localhost", port, security, user, ca_file=running.ca_file, compress=compress),
+        "secret",
     )
     raw = letter(1, body="abcdefgh" * 40_000)
     session.append(b"INBOX", raw, Flag(0), 0)
     session.select(b"INBOX")
     before = session.traffic.received
     assert session.body(1) == raw
-    assert (session.traffic.received - before < len(raw) / 4) == compress
+    assert (session.traffic.received - before < len(raw) / 4) == (compress == "yes")
     threading.Timer(0.1, running.append, [user, "INBOX", raw]).start()
     assert session.idle(20).exists == 2
     session.logout()

@@ -95,3 +95,12 @@ class Chaos(Scripted):
                     peer.sock.shutdown(socket.SHUT_RD)  # ends `_carry`; with no time to linger its close is a reset
                 else:
                     peer.sock.shutdown(socket.SHUT_RDWR)
+
+
+def without(pattern: bytes) -> Spoil:
+    """Lines that begin so are never seen."""
+
+    def spoil(data: bytes, before: int) -> Iterator[bytes]:
+        yield b"".join(line for line in data.splitlines(keepends=True) if not line.startswith(pattern))
+
+    return spoil

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from termmail.model.errors import ProtocolError, Refused
 from termmail.model.message import WIRE_FLAGS, Flag
 from termmail.net.imap import fetched, wire
-from termmail.net.imap.conversation import CODE, COMMAND, mailbox
+from termmail.net.imap.conversation import CODE, COMMAND, EVENTS_LIMIT, mailbox
 from termmail.net.imap.fetch import Fetch
 from termmail.text import safe_line
 
@@ -46,8 +46,11 @@ class Change(Fetch):
         In one command where that is possible: a COPY that is refused has copied nothing (RFC 3501 §6.4.7).
         """
         mapping: dict[int, int] = {}
-        for text, _ in wire.uid_sets(uids, wire.WHOLE_SET_LIMIT):
+        for text, part in wire.uid_sets(uids, wire.WHOLE_SET_LIMIT):
+            before = self._expunges
             said = self._run(name, text + b" " + mailbox(dest))
+            if name == b"UID MOVE":
+                self._disown(part, before)
             for line in [*(response.line[5:] for response in said), self._tagged]:
                 match = CODE.match(line)
                 if match and match[1].upper() == b"COPYUID":
@@ -57,8 +60,10 @@ class Change(Fetch):
     def expunge(self, uids: Sequence[int]) -> None:
         """See `ImapBackend`."""
         if "UIDPLUS" in self.capabilities:
-            for text, _ in wire.uid_sets(uids):
+            for text, part in wire.uid_sets(uids):
+                before = self._expunges
                 self._run(b"UID EXPUNGE", text)
+                self._disown(part, before)
             return
         others = set(self.search_deleted()) - set(uids)
         if others:
@@ -66,7 +71,22 @@ class Change(Fetch):
                 f"the server can only remove these together with {len(others)} that another program has marked",
                 code="CANNOT",
             )
+        before = self._expunges
         self._run(b"EXPUNGE")
+        self._disown(uids, before)
+
+    def _disown(self, uids: Sequence[int], before: int) -> None:
+        """What the command just given has removed is no news."""
+        self._expunges = max(before, self._expunges - len(uids))
+        ours = set(uids)
+        kept: list[tuple[int, int]] = []
+        for low, high in self._vanished:
+            if high - low < len(ours) + EVENTS_LIMIT and ours.intersection(range(low, high + 1)):
+                left = wire.uid_set(set(range(low, high + 1)) - ours)
+                kept += wire.ranges(left) if left else ()
+            else:
+                kept.append((low, high))
+        self._vanished = kept
 
     def append(self, name: bytes, message: bytes, flags: Flag, when: float) -> int:
         """See `ImapBackend`."""

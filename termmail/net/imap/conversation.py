@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from termmail.model.account import Server
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
@@ -33,6 +34,10 @@ def mailbox(name: bytes) -> bytes:
     return wire.argument(name)
 
 
+Command = tuple[bytes, bytes]  # name, arguments
+Answer = list[wire.Response] | Refused
+
+
 class Conversation:
     """Commands out, answers in; what is unasked is kept until `drain`."""
 
@@ -40,15 +45,21 @@ class Conversation:
         self.wire = connection
         self.server = server
         self.capabilities: frozenset[str] = frozenset()
+        self.enabled: frozenset[str] = frozenset()  # by ENABLE (RFC 5161)
+        self.pipelining = False  # commands may be sent before the one before them is answered
+        self.flying = False  # such commands are under way: who breaks off now may not bear it
+        self.qresync = False  # SELECT may be asked what has changed
+        self._owed: list[Command] = []  # to be sent along with the next command
         self.selected: bytes = b""
         self._selection: Selected | None = None
         self._count = 0
         self._exists: int | None = None  # news: a number that was not told before
         self._known = -1  # messages in the selected folder, as last told
-        self._expunged = False
+        self._expunges = 0
         self._vanished: list[tuple[int, int]] = []
         self._flags: list[FlagsOf] = []
         self._alert = SafeText("")
+        self._parted: list[tuple[bytes, Events]] = []
         self._tagged = b""  # what stood behind OK, NO or BAD
 
     @property
@@ -57,6 +68,8 @@ class Conversation:
 
     def _begin(self, name: bytes, rest: bytes = b"", *, shown: str = "") -> bytes:
         """Send a command; its tag.  `shown`: what a trace may say of it."""
+        if self._owed:
+            self._flight(())
         self._count += 1
         tag = b"T%d" % self._count
         if wire.TRACE:
@@ -116,8 +129,51 @@ class Conversation:
 
     def _run(self, name: bytes, rest: bytes = b"", *, seconds: float = COMMAND, shown: str = "") -> list[wire.Response]:
         """A command and the untagged responses that are not events."""
+        if self._owed and b"\r\n" not in rest:
+            (answer,) = self._flight([(name, rest)], seconds=seconds)
+            if isinstance(answer, Refused):
+                raise answer
+            return answer
         self.wire.expect(seconds)
-        tag = self._begin(name, rest, shown=shown)
+        return self._collect(self._begin(name, rest, shown=shown))
+
+    def _flight(self, commands: Sequence[Command], *, seconds: float = COMMAND) -> list[Answer]:
+        """Several commands, sent together where pipelining is allowed, each with its answer or refusal.
+
+        What is owed goes first; its answers are dropped.  Literals must not be among the arguments.
+        """
+        owed, self._owed = self._owed, []
+        every = [*owed, *commands]
+        if not self.pipelining or len(every) < 2:
+            answers = [self._tried(name, rest, seconds) for name, rest in every]
+            return answers[len(owed) :]
+        self.wire.expect(seconds)
+        tags, lines = [], []
+        for name, rest in every:
+            self._count += 1
+            tags.append(b"T%d" % self._count)
+            lines += wire.flights(tags[-1] + b" " + name + (b" " + rest if rest else b""), plus=False)
+            self.traffic.commands = [*self.traffic.commands[-199:], name.decode("ascii")]
+        self.traffic.round_trips += 1
+        self.flying = True
+        self.wire.send(b"".join(lines))
+        answers = []
+        for tag in tags:
+            try:
+                answers.append(self._collect(tag))
+            except Refused as error:
+                answers.append(error)
+        self.flying = False
+        return answers[len(owed) :]
+
+    def _tried(self, name: bytes, rest: bytes, seconds: float) -> Answer:
+        try:
+            return self._run(name, rest, seconds=seconds)
+        except Refused as error:
+            return error
+
+    def _collect(self, tag: bytes) -> list[wire.Response]:
+        """The untagged responses to a command that are not events."""
         kept: list[wire.Response] = []
         size = 0
         for response in self._answers(tag):
@@ -138,40 +194,50 @@ class Conversation:
             if int(number) != self._known:  # some servers say it again and again
                 self._exists = self._known = int(number)
         elif kind == b"EXPUNGE" and number:
-            self._expunged = True
+            self._expunges += 1
             self._known -= 1
         elif kind == b"VANISHED":
-            text = response.line[match.end() :].replace(b"(EARLIER)", b"").strip()
-            if len(text) > 10 * EVENTS_LIMIT:
-                self._expunged = True
-            else:
-                self._vanished += wire.ranges(text)
-            self._known = -1
-            self._fold()
+            self._gone(response.line[match.end() :])
         elif kind == b"FETCH" and number:
             found = fetched.fetched(response)
             if found.uid and found.flags:
                 self._flags.append(found.flags)
                 self._fold()
             elif not found.uid:
-                self._expunged = True  # flags of we know not which: look again
+                self._expunges += 1  # flags of we know not which: look again
         elif kind == b"CAPABILITY":
             self.capabilities = frozenset(response.line.decode("ascii", "replace").upper().split()[2:])
         elif kind in (b"OK", b"NO", b"BAD", b"PREAUTH"):
             code = CODE.match(response.line[match.end() :])
-            if code and code[1].upper() == b"ALERT":
+            if code and code[1].upper() == b"CLOSED":  # what was said before was of the folder that is left
+                self._forget()
+                self._known = -1
+            elif code and code[1].upper() == b"ALERT":
                 self._alert = safe_line(response.line[match.end() + code.end() :].decode("utf-8", "replace"), 300)
             return kind != b"OK" or not code
-        elif kind in (b"RECENT", b"FLAGS", b"ID", b"NAMESPACE", b"ENABLED"):
-            return kind in (b"RECENT", b"FLAGS")
+        elif kind == b"ENABLED":
+            self.enabled |= frozenset(response.line.decode("ascii", "replace").upper().split()[2:])
         else:
-            return False
+            return kind in (b"RECENT", b"FLAGS")
         return True
 
     def _fold(self) -> None:
         """Too many events: only that something happened is kept."""
         if len(self._flags) + len(self._vanished) > EVENTS_LIMIT:
-            self._flags, self._vanished, self._expunged = [], [], True
+            self._flags, self._vanished, self._expunges = [], [], 1
+
+    def _gone(self, text: bytes) -> None:
+        """VANISHED: UIDs that are gone now, or (EARLIER) were gone before (RFC 7162 §3.2.10)."""
+        earlier = b"(EARLIER)" in text.upper()
+        text = text.rpartition(b")")[2].strip()
+        if len(text) > 10 * EVENTS_LIMIT:
+            self._expunges += 1
+            return
+        gone = wire.ranges(text)
+        self._vanished += gone
+        if not earlier:
+            self._known -= sum(high - low + 1 for low, high in gone)
+        self._fold()
 
     def _continuation(self, tag: bytes) -> None:
         """Wait for `+`.  Raises Refused if the server says no instead."""
@@ -189,20 +255,36 @@ class Conversation:
     # -- what is said unasked -------------------------------------------------------
 
     def _forget(self) -> None:
-        self._expunged, self._vanished, self._flags = False, [], []
+        self._expunges, self._vanished, self._flags = 0, [], []
         self._exists = None
+
+    def _part(self) -> None:
+        """The selected folder is left: what was said of it is kept until `news`."""
+        name, self.selected = self.selected, b""
+        if name and (found := self.drain()):
+            self._parted = [*self._parted[-99:], (name, found)]
+        self._forget()
+        self._selection, self._known = None, -1
+
+    def news(self) -> list[tuple[bytes, Events]]:
+        """Everything unasked since the last look, by folder; no round trip."""
+        found, self._parted = self._parted, []
+        if self.selected and (latest := self.drain()):
+            found.append((self.selected, latest))
+        return found
+
+    def count(self, name: bytes) -> int:
+        """Messages in the folder as the server last told; -1 if it is not selected, or nobody can know."""
+        return self._known if name == self.selected else -1
 
     def drain(self) -> Events:
         """See `ImapBackend`."""
-        found = Events(self._exists, self._expunged, tuple(self._vanished), tuple(self._flags), (), self._alert)
+        found = Events(self._exists, self._expunges > 0, tuple(self._vanished), tuple(self._flags), (), self._alert)
         if self._selection and self._exists is not None:
-            old = self._selection
-            self._selection = Selected(
-                self._exists, old.uidvalidity, old.uidnext, old.modseq, old.read_only, old.permanent_flags
-            )
+            self._selection = replace(self._selection, exists=self._exists, changes=None)
         self._forget()
         self._alert = SafeText("")
         return found
 
     def _something(self) -> bool:
-        return bool(self._exists is not None or self._expunged or self._vanished or self._flags or self._alert)
+        return bool(self._exists is not None or self._expunges or self._vanished or self._flags or self._alert)

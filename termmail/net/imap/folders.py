@@ -11,7 +11,7 @@ from imapclient import imap_utf7
 
 from termmail.model.account import Role
 from termmail.model.errors import Refused
-from termmail.net.backend import FolderStatus, RemoteFolder, Selected
+from termmail.net.backend import Changes, FolderStatus, RemoteFolder, Resume, Selected
 from termmail.net.imap import wire
 from termmail.net.imap.conversation import CODE, Conversation, log, mailbox
 from termmail.net.imap.quirks import NAMES, ROLE_ATTRIBUTES
@@ -45,6 +45,28 @@ class Folders(Conversation):
 
     def list_folders(self) -> list[RemoteFolder]:
         """See `ImapBackend`."""
+        if "LIST-STATUS" in self.capabilities and self.selected:
+            self._catch_up()
+        if options := self._list_options():
+            try:
+                return self._folders(self._run(b"LIST", options))
+            except Refused:
+                log.info("LIST with RETURN was refused; asking plainly")
+        return self._list_plainly()
+
+    def arrive(self, inbox: bytes, resume: Resume | None) -> tuple[list[RemoteFolder], Selected | None]:
+        """See `ImapBackend`."""
+        options = self._list_options()
+        if not options or b"\r\n" in mailbox(inbox):
+            return self.list_folders(), None
+        how = self._how(resume)
+        self._part()
+        listed, selected = self._flight([(b"LIST", options), (b"SELECT", mailbox(inbox) + how)], seconds=SELECT)
+        found = None if isinstance(selected, Refused) else self._told(inbox, selected, resume, how)
+        return (self._list_plainly() if isinstance(listed, Refused) else self._folders(listed)), found
+
+    def _list_options(self) -> bytes:
+        """What to ask of LIST besides names (RFC 5258, 5819, 6154); b"" if it must be plain."""
         extended = "LIST-EXTENDED" in self.capabilities or "LIST-STATUS" in self.capabilities
         options: list[bytes] = []
         if extended:
@@ -53,13 +75,10 @@ class Folders(Conversation):
             options.append(b"SPECIAL-USE")
         if "LIST-STATUS" in self.capabilities:
             options.append(b"STATUS (" + self._status_items() + b")")
-        if "LIST-STATUS" in self.capabilities and self.selected:
-            self._catch_up()
-        if options:
-            try:
-                return self._folders(self._run(b"LIST", b'"" "*" RETURN (' + b" ".join(options) + b")"))
-            except Refused:
-                log.info("LIST with RETURN was refused; asking plainly")
+        return b'"" "*" RETURN (' + b" ".join(options) + b")" if options else b""
+
+    def _list_plainly(self) -> list[RemoteFolder]:
+        """LIST or XLIST, and LSUB for the subscriptions."""
         name = b"XLIST" if "XLIST" in self.capabilities and "SPECIAL-USE" not in self.capabilities else b"LIST"
         answers = self._run(name, b'"" "*"')
         folders = self._folders(answers)
@@ -109,17 +128,32 @@ class Folders(Conversation):
                 return _status(match[2])
         raise Refused("the server did not say how the folder stands", temporary=True)
 
-    def select(self, name: bytes) -> Selected:
+    def select(self, name: bytes, resume: Resume | None = None) -> Selected:
         """See `ImapBackend`."""
         if self.selected == name and self._selection is not None:
             return self._selection
-        self.selected = b""
-        self._forget()
-        self._known = -1
+        self._part()
+        how = self._how(resume)
+        try:
+            responses = self._run(b"SELECT", mailbox(name) + how, seconds=SELECT)
+        except Refused:
+            if b"QRESYNC" not in how:
+                raise
+            self.qresync, how = False, self._how(None)
+            responses = self._run(b"SELECT", mailbox(name) + how, seconds=SELECT)
+        return self._told(name, responses, resume, how)
+
+    def _how(self, resume: Resume | None) -> bytes:
+        """The parameters of SELECT (RFC 7162 §3.1.8, §3.2.5)."""
+        if resume is not None and resume.modseq and self.qresync:
+            return b" (QRESYNC (%d %d))" % (resume.uidvalidity, resume.modseq)
+        return b" (CONDSTORE)" if "CONDSTORE" in self.capabilities else b""
+
+    def _told(self, name: bytes, responses: list[wire.Response], resume: Resume | None, how: bytes) -> Selected:
+        """What SELECT told; the folder is the selected one now."""
         uidvalidity = uidnext = modseq = 0
         permanent: frozenset[str] | None = None
-        condstore = b" (CONDSTORE)" if "CONDSTORE" in self.capabilities else b""
-        for response in self._run(b"SELECT", mailbox(name) + condstore, seconds=SELECT):
+        for response in responses:
             match = CODE.match(response.line[5:])
             if not match:
                 continue
@@ -132,16 +166,19 @@ class Folders(Conversation):
                 modseq = wire.number(value, MODSEQ)
             elif code == b"PERMANENTFLAGS":
                 permanent = frozenset(value.decode("ascii", "replace").strip("()").split())
+        changes = None
+        if resume is not None and b"QRESYNC" in how and uidvalidity == resume.uidvalidity and not self._expunges:
+            changes = Changes(tuple(self._vanished), tuple(self._flags))
         read_only = b"[READ-ONLY]" in self._tagged.upper()
         self.selected = name
-        self._selection = Selected(self._exists or 0, uidvalidity, uidnext, modseq, read_only, permanent)
+        self._selection = Selected(self._exists or 0, uidvalidity, uidnext, modseq, read_only, permanent, changes)
         self._forget()
         return self._selection
 
-    def reselect(self, name: bytes) -> Selected:
-        """SELECT even if the folder is selected: its numbers are fresh then."""
-        self.selected = b""
-        return self.select(name)
+    def reselect(self, name: bytes, resume: Resume | None = None) -> Selected:
+        """See `ImapBackend`."""
+        self._part()
+        return self.select(name, resume)
 
     def create(self, name: bytes) -> None:
         """CREATE."""
@@ -160,7 +197,7 @@ class Folders(Conversation):
     def _leave(self, name: bytes) -> None:
         """Close a folder that is about to change, without expunging anything."""
         if self.selected and self.selected == name:
-            self.selected = b""
+            self._part()
             with contextlib.suppress(Refused):
                 self._run(*((b"UNSELECT",) if "UNSELECT" in self.capabilities else (b"EXAMINE", b"INBOX")))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import re
 import ssl
 
@@ -11,8 +10,10 @@ from termmail import __version__
 from termmail.model.account import Auth, Security
 from termmail.model.errors import AuthRefused, ConnectionLost, ProtocolError, Refused, TlsError
 from termmail.net import tls
+from termmail.net.backend import Manners
 from termmail.net.imap import wire
 from termmail.net.imap.conversation import CODE, TAGGED, Conversation
+from termmail.net.imap.quirks import Quirk, quirks_of
 from termmail.text import safe_line
 
 CONNECT, LOGIN = 15.0, 30.0  # seconds
@@ -21,8 +22,8 @@ CONNECT, LOGIN = 15.0, 30.0  # seconds
 class Login(Conversation):
     """How a session begins."""
 
-    def begin(self, secret: str, *, compress: bool | None) -> None:
-        """Greeting, STARTTLS, log-in, ID, compression, ENABLE."""
+    def begin(self, secret: str, manners: Manners) -> None:
+        """Greeting, STARTTLS, log-in, ID, compression, ENABLE; the last go with the next command where they may."""
         self.wire.expect(LOGIN)
         greeting = self._greeting()
         if self.server.security == Security.STARTTLS:
@@ -33,22 +34,31 @@ class Login(Conversation):
             tls.demand_loopback(self.server, self.wire.peer())
         if not self.capabilities:
             self._run(b"CAPABILITY", seconds=LOGIN)
+        quirks = quirks_of(self.server.host)
         if greeting != b"PREAUTH":
             before, self.capabilities = self.capabilities, frozenset()
             self._login(secret, before)
-            if not self.capabilities:
+            if not self.capabilities or Quirk.ASK_CAPABILITY in quirks:
                 self._run(b"CAPABILITY", seconds=LOGIN)
+        self.pipelining = manners.pipelining and Quirk.NO_PIPELINING not in quirks
         if "ID" in self.capabilities:
-            with contextlib.suppress(Refused):
-                self._run(b"ID", b'("name" "termmail" "version" "%s")' % __version__.encode())
-        wanted = compress if compress is not None else not tls.is_loopback(self.wire.peer())
-        if wanted and "COMPRESS=DEFLATE" in self.capabilities:
-            with contextlib.suppress(Refused):
-                self._run(b"COMPRESS", b"DEFLATE")
+            self._owed.append((b"ID", b'("name" "termmail" "version" "%s")' % __version__.encode()))
+        if "COMPRESS=DEFLATE" in self.capabilities and self._to_be_compressed():
+            (answer,) = self._flight([(b"COMPRESS", b"DEFLATE")])
+            if not isinstance(answer, Refused):
                 self.wire.compress()
-        if "ENABLE" in self.capabilities and "CONDSTORE" in self.capabilities:
-            with contextlib.suppress(Refused):
-                self._run(b"ENABLE", b"CONDSTORE")
+        offered = {"ENABLE", "CONDSTORE"} <= self.capabilities
+        self.qresync = offered and "QRESYNC" in self.capabilities and manners.qresync and Quirk.NO_QRESYNC not in quirks
+        if offered:
+            self._owed.append((b"ENABLE", b"QRESYNC" if self.qresync else b"CONDSTORE"))
+        if not self.pipelining:
+            self._flight(())
+            self.qresync = self.qresync and "QRESYNC" in self.enabled
+
+    def _to_be_compressed(self) -> bool:
+        if self.server.compress == "auto":
+            return not tls.is_loopback(self.wire.peer())
+        return self.server.compress == "yes"
 
     def _greeting(self) -> bytes:
         """OK or PREAUTH; lines that are neither are passed over (Courier puts an ALERT first)."""

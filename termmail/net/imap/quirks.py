@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from termmail.model.account import Role
+
+
+class Quirk(Enum):
+    """A habit of a provider that its capabilities do not tell."""
+
+    NO_PIPELINING = "commands sent together are lost or mixed up"
+    NO_QRESYNC = "QRESYNC is offered and answered wrongly"
+    ASK_CAPABILITY = "a proxy tells wrong capabilities with the log-in: they are asked for again"
+
+
+_HOSTS: dict[str, frozenset[Quirk]] = {
+    "office365.com": frozenset({Quirk.NO_PIPELINING}),
+    "outlook.com": frozenset({Quirk.NO_PIPELINING}),
+    "yahoo.com": frozenset({Quirk.NO_PIPELINING}),
+    "aol.com": frozenset({Quirk.NO_PIPELINING}),
+    "mail.me.com": frozenset({Quirk.NO_QRESYNC, Quirk.ASK_CAPABILITY}),  # iCloud (Mailspring-Sync#91)
+}
+
+
+def quirks_of(host: str) -> frozenset[Quirk]:
+    """What is known of a server by its name."""
+    low = host.lower().rstrip(".")
+    return frozenset(
+        q for domain, found in _HOSTS.items() if low == domain or low.endswith("." + domain) for q in found
+    )
+
 
 ROLE_ATTRIBUTES: dict[str, Role] = {
     "\\all": Role.ALL, "\\allmail": Role.ALL, "\\archive": Role.ARCHIVE, "\\drafts": Role.DRAFTS, "\\flagged": Role.FLAGGED,

@@ -13,6 +13,7 @@ import ssl
 from termmail.model.account import Security, Server
 from termmail.model.errors import NetError, Unreachable
 from termmail.net import tls
+from termmail.net.backend import Manners
 from termmail.net.dial import dial
 from termmail.net.imap import wire
 from termmail.net.imap.change import Change
@@ -22,16 +23,15 @@ from termmail.net.imap.waiting import Waiting
 from termmail.text import safe_line
 
 
-def connect(server: Server, secret: str, *, account: str = "", compress: bool | None = None) -> ImapSession:
+def connect(server: Server, secret: str, *, account: str = "", manners: Manners | None = None) -> ImapSession:
     """Connect, protect, log in.
 
-    `compress` None: where it is offered and the server is not on this machine.  Raises Unreachable,
-    TlsError, AuthRefused, SecretError's kin never (the secret is given), ConnectionLost, ProtocolError.
+    Raises Unreachable, TlsError, AuthRefused, SecretError's kin never (the secret is given), ConnectionLost, ProtocolError.
     """
     try:
         session = ImapSession(_open(server), server)
         try:
-            session.begin(secret, compress=compress)
+            session.begin(secret, manners or Manners())
         except BaseException:
             session.wire.close()
             raise
