@@ -1,8 +1,7 @@
 """The output driver: sends the terminal only what changed, and nothing that is not ours.
 
-Textual repaints whole lines.  This driver keeps a copy of what the terminal shows, reads each frame that
-Textual writes, and sends the difference: changed runs of cells, and where a block of lines has moved a
-scroll of the terminal's own (DECSTBM with SU or SD).  It is the last gate before the terminal: a control
+Textual repaints whole lines.  This driver keeps a copy of what the terminal shows (`cells.Screen`), reads each
+frame that Textual writes, and sends the difference.  It is the last gate before the terminal: a control
 character or escape sequence inside a frame that is not style, position or a link is dropped.
 """
 
@@ -13,351 +12,22 @@ import os
 import re
 import selectors
 from codecs import getincrementaldecoder
-from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
-from rich.cells import split_graphemes
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Region
 from textual.message import Message
 
+from termmail.ui.cells import Screen
 from termmail.ui.skin import answers
 
 FRAME = re.compile(r"\x1b\[\d+;\d+H")
-_TOKEN = re.compile(
-    r"([^\x00-\x1f\x7f-\x9f]+)"  # 1 text
-    r"|\x1b\[([0-9;:]*)m"  # 2 style
-    r"|\x1b\[(\d+);(\d+)H"  # 3, 4 position
-    r"|(\x1b\]8;[^\x07\x1b]*(?:\x07|\x1b\\))"  # 5 hyperlink
-    r"|(\n)"  # 6
-    r"|(\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x1f\x7f-\x9f])",  # 7 not ours
-    re.S,
-)
 _SYNC = ("\x1b[?2026h", "\x1b[?2026l")
 _ESCAPE = 0.04  # seconds after which an ESC without a sequel was the key
 _TICK = 0.1  # seconds between looks whether the program ends
-_LONG_BLANK = re.compile(r" {12,}")  # shorter runs are sent as they are
-_GAP = 6  # unchanged cells that are cheaper to send again than to skip
-_SCROLL_FROM = 400  # characters of output from which a scroll is looked for
-_SEEN_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})  # attributes that show where no letter stands
-_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "8": "28", "9": "29", "53": "55"}
-_BLANKS = re.compile(" +")
-
-
-class Row:
-    """One line of the terminal: characters and styles by cell.
-
-    A wide character stands in its first cell, "" in its second; None is what is not known.  A blank has only
-    what shows of its style.  `odd`: it holds clusters whose width terminals disagree on, so it is always sent whole.
-    """
-
-    __slots__ = ("chars", "odd", "styles")
-
-    def __init__(self, width: int, fill: str | None = " ") -> None:
-        self.chars: list[str | None] = [fill] * width
-        self.styles: list[str] = [""] * width
-        self.odd = False
-
-    def copy(self) -> Row:
-        """A row of its own with the same content."""
-        row = Row.__new__(Row)
-        row.chars, row.styles, row.odd = self.chars[:], self.styles[:], self.odd
-        return row
-
-    def same(self, other: Row) -> bool:
-        """They look the same."""
-        return self.chars == other.chars and self.styles == other.styles
-
-
-class Screen:
-    """What the terminal shows, and how to make it show something else with few bytes."""
-
-    def __init__(self) -> None:
-        self.width = 0
-        self.rows: list[Row] = []
-        self.cursor = (0, 0)
-        self.dropped = 0  # sequences that were kept from the terminal
-
-    def forget(self, width: int, height: int) -> None:
-        """Nothing is known of the terminal any more."""
-        self.width, self.rows = width, [Row(width, None) for _ in range(height)]
-
-    def update(self, frame: str) -> str | None:
-        """The bytes that have the effect of a frame; None if the frame is not understood."""
-        dropped = self.dropped
-        wanted = self._read(frame)
-        if wanted is None:
-            return None
-        best, rows, final = self._write(self.rows, wanted), self.rows, wanted
-        if len(best) > _SCROLL_FROM and (move := self._moved(wanted)):
-            everything = {**dict(enumerate(self.rows[move[0] : move[1] + 1], move[0])), **wanted}
-            shifted, prefix = self._scrolled(*move)
-            attempt = prefix + self._write(shifted, everything)
-            if len(attempt) < len(best):
-                best, rows, final = attempt, shifted, everything
-        if len(frame) < len(best) and self.dropped == dropped:
-            best, rows, final = frame, self.rows, wanted
-        for y, row in final.items():
-            rows[y] = row
-        self.rows = rows
-        y, x = self.cursor
-        return f"{best}\x1b[{y + 1};{x + 1}H"
-
-    # -- reading a frame -----------------------------------------------------------
-
-    def _read(self, frame: str) -> dict[int, Row] | None:
-        """The rows that a frame writes to, as they will be."""
-        wanted: dict[int, Row] = {}
-        x = y = at = 0
-        style, row = "", None
-        touched: set[int] = set()
-        while at < len(frame):
-            match = _TOKEN.match(frame, at)
-            if match is None:
-                return None
-            at = match.end()
-            kind = match.lastindex
-            if kind == 1:
-                if row is None:
-                    if not 0 <= y < len(self.rows):
-                        return None
-                    row = wanted.get(y)
-                    if row is None:
-                        row = wanted[y] = self.rows[y].copy()
-                if not match[1].isascii():
-                    touched.add(y)
-                x = self._put(row, x, match[1], style)
-            elif kind == 2:
-                link = style.partition("\x1b")[2]
-                sgr = "" if match[2] in ("", "0") else match[2]
-                style = f"{sgr}\x1b{link}" if link else sgr
-            elif kind == 4:
-                y, x, row = int(match[3]) - 1, int(match[4]) - 1, None
-            elif kind == 5:
-                url, sgr = match[5][1:].rstrip("\x07").removesuffix("\x1b\\"), style.partition("\x1b")[0]
-                style = sgr if url.startswith("]8;;") and len(url) == 4 else f"{sgr}\x1b{url}"
-            elif kind == 6:
-                y, row = y + 1, None
-            else:
-                self.dropped += 1
-        for number, one in wanted.items():
-            if one.odd or number in touched:
-                one.odd = any(c is not None and (len(c) > 1 or c >= "\U0001f000") for c in one.chars)
-        self.cursor = (min(max(y, 0), len(self.rows) - 1), x)
-        return wanted
-
-    def _put(self, row: Row, x: int, text: str, style: str) -> int:
-        """Write text into a row; the column behind it."""
-        if text.isascii():
-            size = max(0, min(len(text), self.width - x))
-            row.chars[x : x + size] = text[:size]
-            row.styles[x : x + size] = [style] * size
-            if " " in text and (ground := _ground(style)) != style:
-                for blanks in _BLANKS.finditer(text, 0, size):
-                    low, high = blanks.span()
-                    row.styles[x + low : x + high] = [ground] * (high - low)
-            return x + size
-        for first, last, size in split_graphemes(text)[0]:
-            cluster = text[first:last]
-            if size == 0:
-                if x and row.chars[x - 1] is not None:
-                    row.chars[x - 1] = f"{row.chars[x - 1]}{cluster}"
-            elif x + size <= self.width:
-                row.chars[x], row.styles[x] = cluster, style if cluster != " " else _ground(style)
-                if size == 2:
-                    row.chars[x + 1], row.styles[x + 1] = "", style
-                x += size
-        return x
-
-    # -- writing the difference -------------------------------------------------------
-
-    def _write(self, old: list[Row], new: dict[int, Row]) -> str:
-        """What turns the old rows into the new ones."""
-        out: list[str] = []
-        at: tuple[int, int] | None = None
-        style = ""
-        for y in sorted(new):
-            row, was = new[y], old[y]
-            if row.same(was):
-                continue
-            for start, stop in _known(row) if row.odd or was.odd else _changed(was, row):
-                if at != (y, start):
-                    if at is not None and at[0] == y and at[1] < start:
-                        out.append(f"\x1b[{start - at[1]}C")
-                    else:
-                        out.append(f"\x1b[{y + 1};{start + 1}H" if start else f"\x1b[{y + 1}H")
-                style, erased = self._run(out, row, start, stop, style)
-                at = (y, stop) if not erased and stop < self.width else None
-        if style:
-            out.append(_switch(style, ""))
-        return "".join(out)
-
-    def _run(self, out: list[str], row: Row, start: int, stop: int, style: str) -> tuple[str, bool]:
-        """Write cells start..stop; the style that is on now, and whether the line's end was erased."""
-        x = start
-        while x < stop:
-            wanted = row.styles[x]
-            end = x + 1
-            while end < stop and row.styles[end] == wanted:
-                end += 1
-            text = "".join(char or "" for char in row.chars[x:end])
-            blanks = len(text) - len(text.rstrip(" "))
-            if wanted != style and not (blanks == len(text) and _ground(style) == wanted):
-                out.append(_switch(style, wanted))
-                style = wanted
-            if end == self.width and blanks > 4 and "\x1b" not in wanted and _ground(wanted) == wanted:
-                out.append(text.rstrip(" ") + "\x1b[K")
-                return style, True
-            out.append(_LONG_BLANK.sub(_skip, text) if _erasable(wanted) else text)
-            x = end
-        return style, False
-
-    # -- scrolling ------------------------------------------------------------------------
-
-    def _moved(self, new: dict[int, Row]) -> tuple[int, int, int] | None:
-        """(top, bottom, lines): the block of rows whose text has moved up by `lines` (down if negative)."""
-        changed = [y for y, row in new.items() if row.chars != self.rows[y].chars]
-        if len(changed) < 4 or any(None in self.rows[y].chars for y in changed):
-            return None
-        low, high = self.width, 0  # only the columns that changed: another pane may stand beside
-        for y in changed[:8]:
-            differs = [x for x in range(self.width) if new[y].chars[x] != self.rows[y].chars[x]]
-            low, high = min(low, differs[0]), max(high, differs[-1] + 1)
-
-        def key(row: Row) -> str:
-            return "".join(char or "" for char in row.chars[low:high])
-
-        where: dict[str, list[int]] = {}
-        for y, row in enumerate(self.rows):
-            if None not in row.chars:
-                where.setdefault(key(row), []).append(y)
-        keys = {y: key(new[y]) for y in changed}
-        votes = Counter(src - y for y in changed if keys[y].strip() for src in where.get(keys[y], ()) if src != y)
-        if not votes:
-            return None
-        lines, count = votes.most_common(1)[0]
-        if count < max(3, len(changed) // 3):
-            return None
-        hits = [y for y in changed if y + lines in where.get(keys[y], ())]
-        top = max(0, min(hits) + min(lines, 0))
-        bottom = min(len(self.rows) - 1, max(hits) + max(lines, 0))
-        if any(None in row.chars for row in self.rows[top : bottom + 1]):
-            return None
-        return top, bottom, lines
-
-    def _scrolled(self, top: int, bottom: int, lines: int) -> tuple[list[Row], str]:
-        """The rows after a scroll of a region, and the sequence that does it."""
-        block = self.rows[top : bottom + 1]
-        blank = [Row(self.width) for _ in range(min(abs(lines), len(block)))]
-        block = block[lines:] + blank if lines > 0 else blank + block[:lines]
-        rows = self.rows[:top] + block + self.rows[bottom + 1 :]
-        return rows, f"\x1b[{top + 1};{bottom + 1}r\x1b[{abs(lines)}{'S' if lines > 0 else 'T'}\x1b[r"
-
-
-@lru_cache(4096)
-def _parts(sgr: str) -> tuple[frozenset[str], str, str]:
-    """SGR codes as attributes, foreground, background (as codes; "" is the terminal's own)."""
-    attributes, ink, ground = set(), "", ""
-    codes = iter(sgr.split(";") if sgr else ())
-    for code in codes:
-        if code in ("38", "48"):
-            kind = next(codes, "")
-            colour = ";".join([code, kind, *(next(codes, "0") for _ in range(3 if kind == "2" else 1))])
-            ink, ground = (colour, ground) if code == "38" else (ink, colour)
-        elif len(code) > 1 and code[:-1] in ("3", "9"):
-            ink = code
-        elif len(code) > 1 and code[:-1] in ("4", "10"):
-            ground = code
-        else:
-            attributes.add(code)
-    return frozenset(attributes), ink, ground
-
-
-@lru_cache(4096)
-def _ground(style: str) -> str:
-    """What shows of a style where no letter stands: its background, or all of it if it underlines or reverses."""
-    attributes, _, ground = _parts(style) if "\x1b" not in style else (_SEEN_ON_BLANKS, "", "")
-    return style if attributes & _SEEN_ON_BLANKS else ground
-
-
-@lru_cache(4096)
-def _erasable(style: str) -> bool:
-    """Blanks in this style look like erased cells: a ground, and nothing that shows on a blank."""
-    return "\x1b" not in style and not _parts(style)[0] & _SEEN_ON_BLANKS
-
-
-def _skip(match: re.Match[str]) -> str:
-    """Blanks by ECH and CUF: the terminal fills them with the ground that is on."""
-    size = len(match[0])
-    return f"\x1b[{size}X\x1b[{size}C"
-
-
-def _switch(old: str, new: str) -> str:
-    """From one style to another, in few bytes: SGR codes, with a hyperlink behind ESC."""
-    sgr_old, _, link_old = old.partition("\x1b")
-    sgr, _, link = new.partition("\x1b")
-    out = ""
-    if link != link_old:
-        out = f"\x1b{link}\x1b\\" if link else "\x1b]8;;\x1b\\"
-    if sgr != sgr_old:
-        whole = f"\x1b[0;{sgr}m" if sgr and sgr_old else f"\x1b[{sgr}m"
-        change = _change(sgr_old, sgr)
-        out += change if change and len(change) < len(whole) else whole
-    return out
-
-
-def _change(old: str, new: str) -> str:
-    """Only the codes in which two styles differ; "" if that cannot be said."""
-    (had, ink_old, ground_old), (has, ink, ground) = _parts(old), _parts(new)
-    gone = had - has
-    if any(code not in _OFF for code in gone) or (gone & {"1", "2"} and has & {"1", "2"}):
-        return ""
-    codes = [*sorted({_OFF[code] for code in gone}), *sorted(has - had)]
-    if ink != ink_old:
-        codes.append(ink or "39")
-    if ground != ground_old:
-        codes.append(ground or "49")
-    return f"\x1b[{';'.join(codes)}m"
-
-
-def _known(row: Row) -> list[tuple[int, int]]:
-    """The ranges of cells whose content is known."""
-    return _ranges([x for x, char in enumerate(row.chars) if char is not None], 0)
-
-
-def _changed(was: Row, row: Row) -> list[tuple[int, int]]:
-    """The ranges of cells to send, small gaps closed, wide characters whole."""
-    if None in row.chars:
-        return _known(row)
-    differs = [
-        x
-        for x, (a, b, c, d) in enumerate(zip(was.chars, row.chars, was.styles, row.styles, strict=True))
-        if a != b or c != d
-    ]
-    out = []
-    for start, stop in _ranges(differs, _GAP):
-        low, high = start, stop
-        for chars in (was.chars, row.chars):
-            while low and chars[low] == "":
-                low -= 1
-            while high < len(chars) and chars[high] == "":
-                high += 1
-        out.append((low, high))
-    return out
-
-
-def _ranges(cells: list[int], gap: int) -> list[tuple[int, int]]:
-    """Cells as (start, stop), those at most `gap` apart together."""
-    out: list[tuple[int, int]] = []
-    for x in cells:
-        if out and x - out[-1][1] <= gap:
-            out[-1] = (out[-1][0], x + 1)
-        else:
-            out.append((x, x + 1))
-    return out
 
 
 class DiffDriver(LinuxDriver):
@@ -415,6 +85,14 @@ class DiffDriver(LinuxDriver):
         for message in messages:
             self.process_message(message)
 
+    def slide(self, region: Region, lines: int) -> bool:
+        """A widget's lines move before its next frame; see `Screen.slide`."""
+        return (
+            not self._suspended
+            and self._fresh()
+            and self.screen.slide(region.x, region.y, region.width, region.height, lines)
+        )
+
     def write(self, data: str) -> None:
         """Frames as differences; everything else as it is."""
         if self._suspended or (self._in_tmux and data in _SYNC):  # tmux 3.4 redraws the region (textual.md §3.1)
@@ -425,9 +103,13 @@ class DiffDriver(LinuxDriver):
             self._size = (0, 0)
         super().write(data)
 
+    def _fresh(self) -> bool:
+        """What the screen knows is of the size that the terminal has."""
+        return self._size == (self._app.size.width, self._app.size.height)
+
     def _frame(self, data: str) -> str:
         size = (self._app.size.width, self._app.size.height)
-        if size != self._size:
+        if not self._fresh():
             self._size = size
             self.screen.forget(*size)
         out = self.screen.update(data)

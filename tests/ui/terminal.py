@@ -12,6 +12,7 @@ import struct
 import sys
 import termios
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,8 @@ class Terminal:
         self.stream = pyte.Stream(self.screen)
         self.raw = bytearray()
         self.status: int | None = None
-        self._held = b""
+        self._held = ""
+        self._decode = getincrementaldecoder("utf-8")("ignore").decode  # a read may end inside a character
 
     def __enter__(self) -> Terminal:
         self.pid, self.fd = pty.fork()
@@ -84,11 +86,11 @@ class Terminal:
 
     def _show(self, data: bytes) -> None:
         """To the screen; what pyte does not know (SU, SD, strings) is done or left out here."""
-        text = (self._held + data).decode("utf-8", "ignore")
+        text = self._held + self._decode(data)
         cut = text.rfind("\x1b")
-        self._held = b""
+        self._held = ""
         if cut >= 0 and len(text) - cut < 40 and not re.match(r"\x1b(\[[0-?]*[ -/]*[@-~]|[^\[\]P_])", text[cut:]):
-            text, self._held = text[:cut], text[cut:].encode()
+            text, self._held = text[:cut], text[cut:]
         text = re.sub(r"\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[<>=?][^a-zA-Z]*[u-w]", "", text)
         for piece in re.split(r"(\x1b\[\d*[ST])", text):
             if match := re.fullmatch(r"\x1b\[(\d*)([ST])", piece):

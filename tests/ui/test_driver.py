@@ -8,7 +8,7 @@ import re
 import pyte
 import pytest
 
-from termmail.ui.driver import Screen
+from termmail.ui.cells import Screen
 
 WIDTH, HEIGHT = 40, 12
 STYLES = (
@@ -102,6 +102,45 @@ def test_a_terminal_shows_the_same_with_the_differences_as_with_whole_frames(see
         plain.feed(data)
         ours.feed(out)
         assert ours.cells() == plain.cells(), f"frame {number}: {data!r} became {out!r}"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_region_that_slides_needs_only_the_lines_that_it_uncovers(seed: int) -> None:
+    rng = random.Random(seed)
+    ours, plain, screen = Terminal(), Terminal(), Screen()
+    screen.forget(WIDTH, HEIGHT)
+    left, right = sorted(rng.sample(range(0, WIDTH + 1, 10), 2)) if seed % 3 else (0, WIDTH)
+    top, bottom = sorted(rng.sample(range(HEIGHT + 1), 2))
+    size, width = bottom - top, right - left
+    beside = [fitted(rng, WIDTH) for _ in range(HEIGHT)]
+    lines = [fitted(rng, width) for _ in range(200)]
+    at = 100
+
+    def span(y: int) -> str:
+        return f"\x1b[{top + y + 1};{left + 1}H{lines[at + y]}"
+
+    whole = "".join(f"\x1b[{y + 1};1H{line}" for y, line in enumerate(beside)) + "".join(map(span, range(size)))
+    plain.feed(whole)
+    ours.feed(screen.update(whole) or "")
+    for number in range(40):
+        first, dirty = at, set()
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            by = rng.choice((1, 1, 2, -1, -2))
+            if not size <= at + by <= 200 - size or not screen.slide(left, top, width, size, by):
+                continue
+            at += by
+            dirty = {y - by for y in dirty} | set(range(size - by, size) if by > 0 else range(-by))
+        if rng.random() < 0.5:  # the cursor
+            dirty.add(rng.randrange(size))
+            lines[at + max(dirty)] = fitted(rng, width)
+            dirty.add(max(dirty))
+        dirty = {y for y in dirty if 0 <= y < size} or {0}
+        frame = "".join(span(y) for y in sorted(dirty))
+        plain.feed("".join(map(span, range(size))))
+        out = screen.update(frame)
+        assert out is not None
+        ours.feed(out)
+        assert ours.cells() == plain.cells(), f"frame {number}, from {first} to {at}: {frame!r} became {out!r}"
 
 
 def test_scrolling_a_block_costs_a_scroll_and_the_new_line() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from termmail.model.account import AccountState, Role
 from termmail.model.message import Flag, PlacementId
 from termmail.ui.screens.mail import MailScreen
+from termmail.ui.widgets.lines import Lines
 from tests.ui.conftest import Opened, until
 from tests.ui.filling import Filled, fill, message, profile, raw
 
@@ -62,6 +65,35 @@ async def test_a_cursor_key_draws_two_rows_and_asks_the_store_for_nothing(
         await pilot.pause(0)
         assert mail.list.drawn - drawn <= 2
         assert not asked
+
+
+@pytest.mark.parametrize("layout", ["off", "right", "below"])
+async def test_a_scrolled_line_draws_only_what_it_uncovers_and_leaves_the_rest_as_a_fresh_screen_would_be(
+    filled: Filled, opened: Opened, layout: str
+) -> None:
+    rng = random.Random(layout)
+    async with opened(filled, size=(160, 24), ui=f'layout = "{layout}"') as pilot:
+        panes = (screen(pilot).list, screen(pilot).tree_pane, screen(pilot).reader)
+        for pane in panes:
+            pane.scroll_to(y=2, animate=False, force=True, immediate=True)
+        for _ in range(12):
+            await pilot.pause()
+            for pane in panes:
+                drawn, strips = pane.drawn, [strip.text for strip in shown(pane)]
+                by = rng.choice((1, 1, 2, -1))
+                before = pane.scroll_offset.y
+                pane.scroll_to(y=before + by, animate=False, force=True, immediate=True)
+                moved = pane.scroll_offset.y - before
+                pane.redraw(pane.scroll_offset.y + 1)
+                after = shown(pane)
+                assert pane.drawn - drawn <= abs(moved) + 1
+                pane.refresh()
+                assert after == shown(pane), f"{pane} after {by} lines; before: {strips}"
+
+
+def shown(pane: Lines) -> list[Strip]:
+    """A pane as the compositor gets it."""
+    return pane.render_lines(pane.outer_size.region)
 
 
 async def test_paging_keeps_the_cursor_in_its_place_on_the_screen(filled: Filled, opened: Opened) -> None:

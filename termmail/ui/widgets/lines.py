@@ -82,6 +82,45 @@ class Lines(ScrollView, can_focus=True):
     def shows_cursor(self) -> bool:
         return True
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The lines that stay on the screen are moved, not drawn again."""
+        bar = self.vertical_scrollbar
+        if self._eighth(new_value) != self._eighth(bar.position) or bar.grabbed:  # else it would look the same
+            bar.position = new_value
+        lines = round(new_value) - round(old_value)
+        if lines and not self._slide(lines):
+            self.refresh(self.size.region)
+
+    def _eighth(self, position: float) -> int:
+        """Where the bar's thumb begins, in eighths of a cell: as fine as it is drawn."""
+        height, rest = self.size.height, self.max_scroll_y
+        thumb = max(1.0, height * height / max(1, self.virtual_size.height))
+        return int(8 * (height - thumb) * position / rest) if rest else 0
+
+    def _slide(self, lines: int) -> bool:
+        """Move what is drawn up by `lines` (down if negative), in Textual's copy and on the terminal."""
+        height, repaint = self.size.height, self._repaint_regions
+        if abs(lines) >= height or self.app.screen is not self.screen or any(r.height >= height for r in repaint):
+            return False
+        place = self.screen.find_widget(self)
+        if place.region != place.visible_region or self.screen._compositor._dirty_regions:
+            return False
+        slide = getattr(self.app._driver, "slide", None)  # only the terminal's driver has to be told
+        if slide is not None and not slide(self.scrollable_content_region, lines):
+            return False
+        top = self.gutter.top
+        inside = range(top, top + height)
+        cache, late = self._styles_cache._cache, self._styles_cache._dirty_lines
+        stay = {y: strip for y, strip in cache.items() if y not in inside}
+        moved = {y - lines: strip for y, strip in cache.items() if y in inside and y - lines in inside}
+        cache.clear()
+        cache.update(stay | moved)
+        self._styles_cache._dirty_lines = {y - lines if y in inside else y for y in late}
+        self._repaint_regions = {region.translate((0, -lines)) for region in repaint}
+        width = self.size.width
+        self.refresh(Region(0, height - lines if lines > 0 else 0, width, abs(lines)))
+        return True
+
     def redraw(self, *indices: int) -> None:
         """Draw these lines again."""
         top, height = self.scroll_offset.y, self.size.height
