@@ -25,6 +25,7 @@ from termmail.sandbox import Sandbox
 from termmail.store.db import Store
 from termmail.text import SafeText, safe_line
 from termmail.ui import actions, skin
+from termmail.ui.ahead import Ahead
 from termmail.ui.driver import DiffDriver
 from termmail.ui.keys import Keys
 from termmail.ui.screens.mail import MailScreen
@@ -32,7 +33,6 @@ from termmail.ui.writing import Writing
 
 log = logging.getLogger("termmail.ui")
 T = TypeVar("T")
-_AHEAD = 0.01  # seconds between looks whether a screen takes keys by now
 
 
 class _Rest:
@@ -84,7 +84,7 @@ class TermmailApp(App[int]):
         self.themes: dict[str, Any] = {}
         self.first: tuple[str, dict[str, str]] | None = None  # what to open at once: setup, compose
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ahead: list[events.Key] = []
+        self._ahead = Ahead(self, self._take)
 
     @property
     def settings(self) -> Settings:
@@ -170,39 +170,32 @@ class TermmailApp(App[int]):
     # -- keys --------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys typed ahead wait for the screen they are meant for."""
-        if isinstance(event, events.Key) and not event.is_forwarded and (self._ahead or self._opening()):
-            self._ahead.append(event)
-            if len(self._ahead) == 1:
-                self.set_timer(_AHEAD, self._catch_up)
-            return
-        await self._take(event)
+        """What is typed is done in the order in which it was typed."""
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._ahead(event)
+        else:
+            await super().on_event(event)
 
-    def _opening(self) -> bool:
+    def opening(self) -> bool:
         """A dialog or composer has been called and cannot take keys yet."""
         screen = self.screen
         return screen is not self.mail and not (screen.is_mounted and (screen.focused or not screen.focus_chain))
 
-    async def _catch_up(self) -> None:
-        while self._ahead and not self._opening():
-            await self._take(self._ahead.pop(0))
-        if self._ahead:
-            self.set_timer(_AHEAD, self._catch_up)
-
-    async def _take(self, event: events.Event) -> None:
-        """Keys of the mail screen go through our sequences first."""
-        if isinstance(event, events.Key) and not event.is_forwarded and self._ours():
+    async def _take(self, event: events.Event) -> bool:
+        """Keys of the mail screen go through our sequences first; True if a widget has it now."""
+        if isinstance(event, events.Key) and self._ours():
             outcome = self.keys.feed(event.key, self.mail.contexts())
             self.mail.status.pending(outcome.pending)
             if outcome.action:
                 self.perform(outcome.action, outcome.count, counted=outcome.counted)
-                return
+                return False
             if outcome.swallowed:
-                return
+                return False
             if event.is_printable:
                 self.mail.say(safe_line(f"no command on {event.character} · ? shows the keys"))
-                return
+                return False
         await super().on_event(event)
+        return True
 
     def _ours(self) -> bool:
         """The mail screen has the keys, and no field wants letters."""
