@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import NamedTuple
 
 from rich.cells import split_graphemes
 
@@ -23,8 +24,9 @@ _TOKEN = re.compile(
     r"|(\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x1f\x7f-\x9f])",  # 7 not ours
     re.S,
 )
-_LONG_BLANK = re.compile(r" {12,}")  # shorter runs are sent as they are
-_GAP = 6  # unchanged cells that are cheaper to send again than to skip
+_LONG_BLANK = re.compile(r" {11,}")  # shorter runs are sent as they are
+_GAP = 4  # unchanged cells that are cheaper to send again than to skip
+_GROUP_FROM = 8  # pieces from which to try whether another order saves styles
 _SCROLL_FROM = 400  # characters of output from which a scroll is looked for
 _LINE = 30  # characters that a changed line takes at least, nearly always
 _BLANKS = re.compile(" +")
@@ -53,6 +55,16 @@ class Row:
     def same(self, other: Row) -> bool:
         """They look the same."""
         return self.chars == other.chars and self.styles == other.styles
+
+
+class Piece(NamedTuple):
+    """Cells of one line in one style, to be sent."""
+
+    y: int
+    start: int
+    stop: int
+    style: str
+    text: str
 
 
 class Screen:
@@ -198,45 +210,52 @@ class Screen:
     # -- writing the difference -------------------------------------------------------
 
     def _write(self, old: list[Row], new: dict[int, Row]) -> str:
-        """What turns the old rows into the new ones."""
-        out: list[str] = []
-        at: tuple[int, int] | None = None
-        style = ""
+        """What turns the old rows into the new ones: row by row or style by style, whichever is shorter."""
+        pieces: list[Piece] = []
+        whole = set()
         for y in sorted(new):
             row, was = new[y], old[y]
-            if row.same(was):
-                continue
-            for start, stop in _known(row) if row.odd or was.odd else _changed(was, row):
-                if at != (y, start):
-                    if at is not None and at[0] == y and at[1] < start:
-                        out.append(f"\x1b[{start - at[1]}C")
-                    else:
-                        out.append(f"\x1b[{y + 1};{start + 1}H" if start else f"\x1b[{y + 1}H")
-                style, erased = self._run(out, row, start, stop, style)
-                at = (y, stop) if not erased and stop < self.width else None
+            if row.odd or was.odd:
+                whole.add(y)
+            if not row.same(was):
+                _cut(pieces, y, was, row, whole=y in whole)
+        by_row = self._emit(pieces)
+        if len(pieces) < _GROUP_FROM:
+            return by_row
+        rank = {style: n for n, style in enumerate(dict.fromkeys(piece.style for piece in pieces))}
+        pieces.sort(key=lambda piece: -1 if piece.y in whole else rank[piece.style])
+        by_style = self._emit(pieces)
+        return by_style if len(by_style) < len(by_row) else by_row
+
+    def _emit(self, pieces: list[Piece]) -> str:
+        """The pieces in their order, with the moves and styles between them."""
+        out: list[str] = []
+        at: tuple[int, int] | None = None  # where the terminal's cursor is
+        sure = False  # terminals agree on that
+        style = ""
+        for y, start, stop, wanted, text in pieces:
+            if at != (y, start):
+                move = _go(at, y, start, sure=sure)
+                sure = sure or move[-1] in "HG\r"
+                out.append(move)
+            bare = text.rstrip(" ")
+            if wanted != style and (bare or ground_of(style) != wanted):
+                out.append(switch(style, wanted))
+                style = wanted
+            sure = sure and text.isascii()
+            blanks = len(text) - len(bare)
+            if erasable(wanted):
+                text, end = _LONG_BLANK.sub(_skip, bare), "K" if stop == self.width else f"{blanks}X"
+                if blanks > 1 + len(end):
+                    out.append(f"{text}\x1b[{end}")
+                    at = (y, stop - blanks)
+                    continue
+                text += " " * blanks
+            out.append(text)
+            at = (y, stop) if stop < self.width else None
         if style:
             out.append(switch(style, ""))
         return "".join(out)
-
-    def _run(self, out: list[str], row: Row, start: int, stop: int, style: str) -> tuple[str, bool]:
-        """Write cells start..stop; the style that is on now, and whether the line's end was erased."""
-        x = start
-        while x < stop:
-            wanted = row.styles[x]
-            end = x + 1
-            while end < stop and row.styles[end] == wanted:
-                end += 1
-            text = "".join(char or "" for char in row.chars[x:end])
-            blanks = len(text) - len(text.rstrip(" "))
-            if wanted != style and not (blanks == len(text) and ground_of(style) == wanted):
-                out.append(switch(style, wanted))
-                style = wanted
-            if end == self.width and blanks > 4 and "\x1b" not in wanted and ground_of(wanted) == wanted:
-                out.append(text.rstrip(" ") + "\x1b[K")
-                return style, True
-            out.append(_LONG_BLANK.sub(_skip, text) if erasable(wanted) else text)
-            x = end
-        return style, False
 
     # -- scrolling ------------------------------------------------------------------------
 
@@ -280,6 +299,29 @@ class Screen:
         return rows, f"\x1b[{top + 1};{bottom + 1}r\x1b[{abs(lines)}{'S' if lines > 0 else 'T'}\x1b[r"
 
 
+def _cut(pieces: list[Piece], y: int, was: Row, row: Row, *, whole: bool) -> None:
+    """Add the pieces of a row that have to be sent; blanks go with what stands beside them on the same ground."""
+    for start, stop in _known(row) if whole or None in row.chars else _changed(was, row):
+        x = start
+        while x < stop:
+            style, end = row.styles[x], x + 1
+            while end < stop and row.styles[end] == style:
+                end += 1
+            text, first = "".join(char or "" for char in row.chars[x:end]), x
+            blank = not text.strip(" ")
+            last = pieces[-1] if pieces else None
+            if last is not None and last.y == y and last.stop == x:
+                if blank and ground_of(last.style) == style:
+                    style = last.style
+                if style == last.style or (not last.text.strip(" ") and ground_of(style) == last.style):
+                    text, first = last.text + text, last.start
+                    del pieces[-1]
+            same = row.chars[x:end] == was.chars[x:end] and row.styles[x:end] == was.styles[x:end]
+            if first < x or blank or whole or not same:  # else it would want a style of its own, to change nothing
+                pieces.append(Piece(y, first, end, style, text))
+            x = end
+
+
 def _known(row: Row) -> list[tuple[int, int]]:
     """The ranges of cells whose content is known."""
     return _ranges([x for x, char in enumerate(row.chars) if char is not None], 0)
@@ -287,8 +329,6 @@ def _known(row: Row) -> list[tuple[int, int]]:
 
 def _changed(was: Row, row: Row) -> list[tuple[int, int]]:
     """The ranges of cells to send, small gaps closed, wide characters whole."""
-    if None in row.chars:
-        return _known(row)
     differs = [
         x
         for x, (a, b, c, d) in enumerate(zip(was.chars, row.chars, was.styles, row.styles, strict=True))
@@ -321,3 +361,22 @@ def _skip(match: re.Match[str]) -> str:
     """Blanks by ECH and CUF: the terminal fills them with the ground that is on."""
     size = len(match[0])
     return f"\x1b[{size}X\x1b[{size}C"
+
+
+def _go(at: tuple[int, int] | None, y: int, x: int, *, sure: bool) -> str:
+    """The shortest way of the cursor; only from where terminals agree that it is by steps."""
+    best = f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H"
+    if at is None:
+        return best
+    down, right = y - at[0], x - at[1]
+    ways = ["\r"] if not x else [f"\x1b[{x + 1}G"]
+    if sure:
+        ways.append(_step(right, "C", "D"))
+    return min([best, *(_step(down, "B", "A") + way for way in ways)], key=len)
+
+
+def _step(by: int, forth: str, back: str) -> str:
+    """A relative move; nothing if there is none."""
+    if not by:
+        return ""
+    return f"\x1b[{abs(by) if abs(by) > 1 else ''}{forth if by > 0 else back}"

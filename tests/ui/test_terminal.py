@@ -23,7 +23,7 @@ PROGRAM = (
 EVIL = "\x1b]52;c;cHduZWQ=\x07\x1b[2J\x9b31m\x1b]0;pwned\x07\u202eevil\x1bP+q\x1b\\\x00\x08"
 # What the program itself may send: its own style, position, modes and queries.
 OURS = re.compile(
-    rb"\x1b\[[0-9;:]*[mHKCSTXrABD]|\x1b\[[?>=<][0-9;]*[a-zA-Z$]*p?|\x1b\[[0-9;]*[ct]|\x1b\[2J|\x1b\[\?\d+\$p"
+    rb"\x1b\[[0-9;:]*[mHKCGSTXrABD]|\x1b\[[?>=<][0-9;]*[a-zA-Z$]*p?|\x1b\[[0-9;]*[ct]|\x1b\[2J|\x1b\[\?\d+\$p"
     rb"|\x1b\]8;;[^\x1b\x07]*\x1b\\"
     rb"|\x1b\](?:10|11|22);[a-z?]*(?:\x07|\x1b\\)|\x1b[=>78M]|[\r\n]|\x1b\[[0-9 ]*q|\x1b\]2;[^\x07\x1b]*\x07"
 )
