@@ -52,7 +52,7 @@ def write(folder: Path, name: str, data: bytes) -> Path:
 def _parts(screen: MailScreen) -> tuple[bytes, list[Part]]:
     """The message that is shown and its attachments.  Raises UsageError."""
     document = screen.reader.document
-    row = screen.store.mail.row(screen._shown)
+    row = screen.store.mail.row(screen.reading.shown)
     raw = screen.store.mail.body(row.message_id) if row else None
     if document is None or raw is None:
         raise UsageError("no message is shown")

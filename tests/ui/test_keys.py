@@ -94,7 +94,8 @@ def test_every_action_can_be_done(action: actions.Action) -> None:
         "go-trash",
     }
     method = "act_" + action.id.replace("-", "_")
-    assert hasattr(MailScreen, method) or action.id in VERBS or action.id in known
+
+    assert any(hasattr(part, method) for part in MailScreen.PARTS) or action.id in VERBS or action.id in known
 
 
 def test_the_documented_keys_are_those_of_the_program() -> None:

@@ -208,7 +208,7 @@ async def test_opening_marks_as_read_and_closing_leaves_the_cursor(filled: Fille
         assert row is not None
         assert row.flags & Flag.SEEN
         await pilot.press("J")
-        await until(lambda: mail._shown == mail.list.current() != current)
+        await until(lambda: mail.reading.shown == mail.list.current() != current)
         await pilot.press("q")
         assert mail.focused is mail.list
         assert mail.list.display
@@ -364,7 +364,7 @@ async def test_a_body_that_cannot_be_had_says_why(tmp_path: Path, opened: Opened
         assert row is not None
         filled.store.mail.want_body(row.message_id)
         filled.store.mail.body_failed(row.message_id, safe_line("the server has lost it"))
-        mail.show_message(row.id)
+        mail.reading.show(row.id)
         assert "the server has lost it" in mail.reader.words
     filled.store.close()
 
@@ -377,13 +377,13 @@ async def test_empty_folders_say_why_they_are_empty(filled: Filled, opened: Open
         inbox = state.role_folder(work, Role.INBOX)
         assert inbox is not None
         state.set_folder_state(inbox.id, lo=1)
-        mail.go_to_folder(inbox.id)
+        mail.listing.go_to(inbox.id)
         await pilot.pause()
         assert "Inbox zero" in "\n".join(lines(mail.list))
         state.set_folder_state(inbox.id, lo=0, srv_total=50)
         state.set_account(work, state=AccountState.OFFLINE)
         mail.look_at_accounts()
-        mail.go_to_folder(inbox.id)
+        mail.listing.go_to(inbox.id)
         await pilot.pause()
         assert "No connection: showing what is here" in "\n".join(lines(mail.list))
 
@@ -393,7 +393,7 @@ async def test_a_fault_of_ours_becomes_words_and_a_log_entry(
 ) -> None:
     async with opened(filled) as pilot:
         mail = screen(pilot)
-        monkeypatch.setattr(MailScreen, "act_help", lambda self: 1 / 0)
+        monkeypatch.setitem(mail.commands, "help", lambda: 1 / 0)
         await pilot.press("question_mark")
         assert "ZeroDivisionError" in mail.status.words
         assert mail.status.kind == "error"

@@ -97,7 +97,7 @@ async def test_a_long_text_is_drawn_by_the_screen_not_by_the_text(filled: Filled
         await until(lambda: reader.document)
         reader.show(document([Line((Span(safe_line(f"line {n}")),)) for n in range(12_000)]))
         await pilot.pause()
-        mail.opened = True
+        mail.reading.opened = True
         mail.set_focus(reader)
         drawn = reader.drawn
         await pilot.press("j")
@@ -113,13 +113,13 @@ async def test_space_reads_on_and_then_goes_to_the_next_unread(filled: Filled, o
         mail = pilot.app.mail  # type: ignore[attr-defined]
         await pilot.press("space")
         await until(lambda: mail.reader.document)
-        first = mail._shown
+        first = mail.reading.shown
         await pilot.press("space")
-        assert mail._shown == first
+        assert mail.reading.shown == first
         assert mail.reader.scroll_offset.y > 0
         for _ in range(3):  # keys that come while it opens do not skip it
             await pilot.press("space")
-        await until(lambda: mail._shown != first)
+        await until(lambda: mail.reading.shown != first)
         assert mail.list.cursor == 1
 
 
