@@ -7,7 +7,8 @@ import pytest
 from termmail.model.account import Security, Server
 from termmail.model.errors import NetError
 from termmail.model.message import Flag, NewMessage
-from termmail.net.imap import waiting, wire
+from termmail.net import stream
+from termmail.net.imap import waiting
 from termmail.net.imap.session import connect
 from tests.servers.chaos import Chaos, Spoil, chopped, cut_at, doubled, garbled, whole
 
@@ -19,7 +20,7 @@ RAW = (
 @pytest.fixture
 def through(dovecots, monkeypatch):
     """Run the same session through a proxy; what it saw."""
-    monkeypatch.setattr(wire, "SILENCE", 0.3)
+    monkeypatch.setattr(stream, "SILENCE", 0.3)
     monkeypatch.setattr(waiting, "DONE", 0.3)
     demo = dovecots("demo")
     folder = demo.world.accounts["user900"].folders["INBOX"]

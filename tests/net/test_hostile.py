@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from termmail.model.account import Security, Server
 from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, TlsError
 from termmail.model.message import Flag, NewMessage
+from termmail.net import stream
 from termmail.net.imap import conversation, waiting, wire
 from termmail.net.imap.session import ImapSession, connect
 from tests.servers.scripted import Peer, Scripted
@@ -324,7 +325,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(talk, noise):
 
 
 def test_a_silent_server_is_given_up(talk, monkeypatch):
-    monkeypatch.setattr(wire, "SILENCE", 0.2)
+    monkeypatch.setattr(stream, "SILENCE", 0.2)
     _, session = talk(lambda peer: peer.until_gone())
     with pytest.raises(ConnectionLost, match="in time"):
         session.noop()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from termmail.model.errors import ConnectionLost, ProtocolError, Refused
 from termmail.model.message import Flag
+from termmail.net import stream
 from termmail.net.imap import fetched, wire
 
 HEADER = b"Subject: hi\r\nFrom: a@b.example\r\n\r\n"
@@ -173,7 +174,7 @@ def test_lines_and_chains_of_literals_have_an_end(monkeypatch):
 
 def test_a_server_that_drips_runs_into_the_deadline(monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(wire.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(stream.time, "monotonic", lambda: clock[0])
 
     class Drip(Segments):
         def recv(self, size: int) -> bytes:
@@ -191,7 +192,7 @@ def test_a_server_that_drips_runs_into_the_deadline(monkeypatch):
 
 def test_a_slow_line_may_take_as_long_as_it_flows(monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(wire.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(stream.time, "monotonic", lambda: clock[0])
 
     class Slow(Segments):
         def recv(self, size: int) -> bytes:

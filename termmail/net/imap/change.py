@@ -11,6 +11,7 @@ from termmail.model.message import WIRE_FLAGS, Flag
 from termmail.net.imap import fetched, wire
 from termmail.net.imap.conversation import CODE, COMMAND, EVENTS_LIMIT, mailbox
 from termmail.net.imap.fetch import Fetch
+from termmail.net.stream import SLOWEST
 from termmail.text import safe_line
 
 
@@ -94,7 +95,7 @@ class Change(Fetch):
         stamp = fetched.date_time(when)
         plus = "LITERAL+" in self.capabilities or ("LITERAL-" in self.capabilities and len(message) <= 4096)
         rest = mailbox(name) + b" (" + names + b') "' + stamp + b'" {%d%s}' % (len(message), b"+" if plus else b"")
-        self.wire.expect(COMMAND + len(message) / wire.SLOWEST)
+        self.wire.expect(COMMAND + len(message) / SLOWEST)
         tag = self._begin(b"APPEND", rest)
         if not plus:
             self._continuation(tag)

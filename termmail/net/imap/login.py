@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import ssl
 
 from termmail import __version__
 from termmail.model.account import Auth, Security
@@ -14,9 +13,10 @@ from termmail.net.backend import Manners
 from termmail.net.imap import wire
 from termmail.net.imap.conversation import CODE, TAGGED, Conversation
 from termmail.net.imap.quirks import Quirk, quirks_of
+from termmail.net.reach import upgraded
 from termmail.text import safe_line
 
-CONNECT, LOGIN = 15.0, 30.0  # seconds
+LOGIN = 30.0  # seconds
 
 
 class Login(Conversation):
@@ -90,13 +90,7 @@ class Login(Conversation):
             )
         if not match or match[1] != tag or self.wire.pending():
             raise TlsError("the server mixed other words into the beginning of TLS; somebody may be listening in")
-        try:
-            self.wire.sock.settimeout(CONNECT)
-            self.wire.sock = tls.context(self.server).wrap_socket(self.wire.sock, server_hostname=self.server.host)
-        except ssl.SSLError as error:
-            raise tls.explained(error, self.server) from error
-        except OSError as error:
-            raise ConnectionLost("the connection broke while TLS began") from error
+        self.wire.sock = upgraded(self.wire.sock, self.server)
         self.capabilities = frozenset()
 
     def _login(self, secret: str, offered: frozenset[str]) -> None:
