@@ -160,7 +160,7 @@ def test_a_literal_over_the_limit_ends_the_connection_before_memory_is_spent(siz
 
 
 def test_lines_and_chains_of_literals_have_an_end(monkeypatch):
-    monkeypatch.setattr(wire, "LINE_LIMIT", 1 << 16)
+    monkeypatch.setattr(stream, "LINE_LIMIT", 1 << 16)
     source = reader(*[b"x" * 4096] * 100)
     with pytest.raises(ProtocolError, match="without end"):
         source.response()
