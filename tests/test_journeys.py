@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -189,6 +191,32 @@ def test_a_draft_survives_a_kill_of_the_terminal(dovecot: Dovecot, profile: Path
         screen.wait("Go on with a draft")
         press(screen, "\r")
         screen.wait("b@x.example")
+
+
+def test_the_demo_leaves_nothing_behind_when_its_terminal_is_closed(home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    place.mkdir()
+    with Terminal([*COMMAND, "demo"], home=home, env={"TMPDIR": str(place)}) as screen:
+        screen.wait("Charles|Mary", 30)
+        assert list(place.glob("termmail-demo-*"))
+        look(screen, 1.0)
+        os.close(screen.fd)  # as a terminal does when its window is closed: SIGHUP, then nothing to read or write
+        screen.fd = os.open(os.devnull, os.O_RDWR)
+        end = time.monotonic() + 30
+        screen.status = os.waitpid(screen.pid, 0)[1]
+        while list(place.iterdir()) or running(str(place)):
+            assert time.monotonic() < end, [*place.rglob("*"), *running(str(place))]
+            time.sleep(0.1)
+
+
+def running(words: str) -> list[str]:
+    """Command lines of processes that live in that place."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if words.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().decode().replace("\0", " "))
+    return [one for one in found if "termmail" in one]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48), (40, 10)])

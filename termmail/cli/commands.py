@@ -384,7 +384,8 @@ def _config(place: Paths, options: argparse.Namespace) -> int:
     if options.what == "check":
         from termmail.config import themes
 
-        problems = [*loaded.problems, *themes.load(place.themes).bad]
+        good, bad = themes.load(themes.shipped(), place.themes)
+        problems = [*loaded.problems, *bad, *themes.unknown(loaded.settings.ui.theme, good, place.settings)]
         for problem in problems:
             print(problem)
         if not problems:

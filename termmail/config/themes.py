@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,18 @@ def load(*folders: Path) -> Themes:
             if spec is not None:
                 good[spec.name] = spec
     return Themes(good, bad)
+
+
+def unknown(wanted: str, good: Mapping[str, ThemeSpec], file: Path) -> list[Problem]:
+    """What to say of a theme that is set in the settings but is none of these."""
+    if wanted == "auto" or wanted in good:
+        return []
+    words = f"there is no theme {safe_line(wanted)!r}; there are {', '.join(sorted(good))}" + _near(wanted, list(good))
+    try:
+        line = _line_of(file.read_text("utf-8"), "theme")
+    except (OSError, ValueError):
+        line = 0
+    return [Problem(str(file), line, "ui.theme", words)]
 
 
 def _theme(path: Path) -> tuple[ThemeSpec | None, list[Problem]]:

@@ -10,8 +10,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from termmail.demo import content
+
+if TYPE_CHECKING:
+    from termmail.paths import Paths
 
 
 def run(keep: Path | None = None) -> int:
@@ -19,7 +23,7 @@ def run(keep: Path | None = None) -> int:
 
     `keep`: a folder for the trial's settings and mail, else they are gone afterwards.
     """
-    from termmail import link, paths
+    from termmail import paths
     from termmail.config import settings
     from termmail.model.errors import EngineError
     from termmail.ui import app
@@ -29,31 +33,47 @@ def run(keep: Path | None = None) -> int:
     home = keep.expanduser().absolute() if keep else Path(tempfile.mkdtemp(prefix="termmail-demo-"))
     os.environ["TERMMAIL_HOME"] = str(home)
     place = paths.find().make()
-    servers, ports, passwords = start()
+    servers, ports, passwords = start(forget=None if keep else home)
     try:
         write_settings(place.settings, ports, passwords)
         return app.run(place, settings.load(place.settings))
     finally:
-        link.ask(place, {"stop": True}, 2.0)
-        link.wait_until(lambda: not link.is_running(place), 3)
+        clear(place, None if keep else home)
         stop(servers)
-        if keep is None:
-            shutil.rmtree(home, ignore_errors=True)
 
 
-def start(every: float = 60.0) -> tuple[subprocess.Popen[bytes], dict[str, int], dict[str, str]]:
-    """Start the servers' process: it, its ports, and the passwords of its users."""
+def clear(place: Paths, home: Path | None) -> None:
+    """End the trial's engine within seconds, and remove what it kept in `home`."""
+    from termmail import link
+
+    link.ask(place, {"stop": True}, 2.0)
+    link.wait_until(lambda: not link.is_running(place), 3)
+    if home is not None:
+        for folder in (place.runtime, home):  # the socket's may have to stand elsewhere: paths.py
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(
+    every: float = 60.0, *, forget: Path | None = None
+) -> tuple[subprocess.Popen[bytes], dict[str, int], dict[str, str]]:
+    """Start the servers' process: it, its ports, and the passwords of its users.
+
+    It outlives this one if the terminal is closed, and then removes `forget`.
+    """
     passwords = {user: secrets.token_urlsafe(12) for user in content.USERS}
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
     servers = subprocess.Popen(
-        [sys.executable, "-m", "termmail.demo.server", "--every", str(every)],
+        [
+            sys.executable, "-m", "termmail.demo.server", "--every", str(every),
+            *(["--forget", str(forget)] if forget else []),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": path},
-    )
+    )  # fmt: skip
     assert servers.stdin is not None
     assert servers.stdout is not None
     servers.stdin.write(json.dumps(passwords).encode() + b"\n")

@@ -9,10 +9,13 @@ import json
 import sys
 import threading
 import time
+from pathlib import Path
 
 from termmail.demo import content, imap, smtp
 from termmail.demo.faults import Faults
 from termmail.demo.mailbox import Folder, World
+
+LOOKS = 3  # at whether the trial's folder is gone, a second apart
 
 
 class DemoServer:
@@ -147,9 +150,27 @@ def main() -> None:
     """`python -m termmail.demo.server`: ports as a line of JSON on standard output; passwords come as one on standard input."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=float, default=60.0)
+    parser.add_argument(
+        "--forget", type=Path, help="remove this folder, and end its engine, if the mail client could not"
+    )
     options = parser.parse_args()
     passwords = json.loads(sys.stdin.buffer.readline())
     asyncio.run(_demo(options.every, passwords))
+    if options.forget is not None:
+        _clear(options.forget)
+
+
+def _clear(home: Path) -> None:
+    """The terminal was closed, or the mail client killed: do what it would have done; an engine may just have begun."""
+    from termmail import paths
+    from termmail.demo import run
+
+    place = paths.find()
+    for _ in range(LOOKS):
+        if not home.exists():
+            return
+        run.clear(place, home)
+        time.sleep(1.0)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class TermmailApp(App[int]):
         self.themes, problems = skin.register(self, self.paths)
         self.theme = self.first_theme if self.first_theme in self.themes else "dusk"
         self.push_screen(self.mail)
+        problems += theme_files.unknown(self.settings.ui.theme, self.themes, self.paths.settings)
         problems += [*self.keymap.problems, *self.loaded.problems]
         self.call_after_refresh(self._after_first_paint, [str(one) for one in problems])
 

@@ -173,6 +173,10 @@ def test_settings_are_checked_with_line_and_key(profile: Paths) -> None:
     assert checked.returncode == 1
     assert b":2: ui.theem: unknown key; did you mean theme?" in checked.stdout
     assert b"ui.theme" in run("config", "show", "ui").stdout
+    profile.settings.write_text("[ui]\n\ntheme = 'dusck'\n")
+    checked = run("config", "check")
+    assert checked.returncode == 1
+    assert b":3: ui.theme: there is no theme 'dusck'" in checked.stdout
 
 
 def test_engines_come_alone_and_leave_when_asked(server: DemoServer, profile: Paths) -> None:

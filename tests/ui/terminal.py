@@ -13,13 +13,23 @@ import sys
 import termios
 import time
 from codecs import getincrementaldecoder
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import pyte
+from wcwidth import wcwidth
 
 ROOT = Path(__file__).parents[2]
+
+
+def _without_stubs(row: Sequence[str]) -> Iterator[str]:
+    """The characters of a row: behind a wide one stands an empty cell, which is none."""
+    wide = False
+    for char in row:
+        if char or not wide:
+            yield char or " "
+        wide = bool(char) and wcwidth(char[0]) == 2
 
 
 class Terminal:
@@ -63,8 +73,10 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What is on the screen."""
-        return "\n".join(line.rstrip() for line in self.screen.display)
+        """What is on the screen; half a wide character, as it may stand in the middle of a frame, is a blank."""
+        rows = (self.screen.buffer[y] for y in range(self.height))
+        cells = [[row[x].data for x in range(self.width)] for row in rows]
+        return "\n".join("".join(_without_stubs(row)).rstrip() for row in cells)
 
     def send(self, keys: str) -> None:
         """Type."""

@@ -19,7 +19,7 @@ from textual.color import Color
 from termmail.config import themes
 from termmail.config.themes import VARIABLES
 from termmail.ui import skin
-from tests.ui.conftest import Opened
+from tests.ui.conftest import Opened, until
 from tests.ui.filling import Filled
 
 SHIPPED = themes.load(themes.shipped()).good
@@ -69,6 +69,14 @@ async def test_every_theme_can_be_put_on_and_the_terminal_theme_sends_sixteen_co
             for segment in strip:
                 for colour in (segment.style.color, segment.style.bgcolor) if segment.style else ():
                     assert colour is None or colour.triplet is None, segment
+
+
+async def test_a_theme_that_is_set_but_not_there_is_named(filled: Filled, opened: Opened) -> None:
+    async with opened(filled, ui='theme = "paperr"') as pilot:
+        app: Any = pilot.app
+        await until(lambda: "no theme 'paperr'" in app.mail.status.words)
+        assert "did you mean paper?" in app.mail.status.words
+        assert app.mail.status.kind == "error"
 
 
 async def test_a_broken_theme_is_named_and_the_others_work(filled: Filled, opened: Opened) -> None:

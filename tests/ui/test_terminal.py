@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from termmail.model.message import Flag
-from termmail.text import safe_line
+from termmail.model.message import AccountId, Flag
+from termmail.paths import Paths
+from termmail.store.db import Store
+from termmail.text import SafeText, safe_line
 from tests.ui.filling import fill, message, profile, raw
 from tests.ui.terminal import Terminal
 
@@ -118,6 +120,22 @@ def test_nothing_that_a_sender_or_server_wrote_reaches_the_terminal_as_a_control
         assert "cHduZWQ" in text, "the attempt is visible"
         assert "]52;" not in re.sub(r"[␀-␡�]\]52;", "", text)
         assert "[@click=app.quit]markup[/]" in rest, "markup is text"
+
+
+def test_a_key_behind_the_one_that_closes_a_dialog_moves_in_the_list(home: Path) -> None:
+    with run(home, width=160, height=48) as term:
+        term.wait("Dear Ada")
+        term.send("vtrash\rj")  # in one piece, as a slow line delivers them
+        term.wait("moved to Trash")
+        term.send("e")
+        term.wait("archived 1 message")
+        assert term.leave() == 0
+    store = Store.open(Paths(*(home / one for one in ("config", "data", "state", "cache", "run"))))
+    folders = {f.path: f.id for f in store.mail.folders(AccountId(1))}
+    (moved,) = [i for _, i in store.mail.page(folders[SafeText("Trash")])]
+    (archived,) = [i for _, i in store.mail.page(folders[SafeText("Archive")])]
+    store.close()
+    assert (moved, archived) == (60, 58), "the newest went, j passed the next one, e took the third"
 
 
 def test_escape_alone_is_understood_without_a_second_key(home: Path) -> None:
