@@ -96,6 +96,7 @@ def _account(of: argparse.ArgumentParser) -> None:
     add.add_argument("--name", help="what the account is called here")
     add.add_argument("--full-name", default="", help="the name recipients see")
     add.add_argument("--imap", metavar="HOST[:PORT] [tls|starttls|none]")
+    add.add_argument("--pop3", metavar="HOST[:PORT] [tls|starttls|none]", help="instead of IMAP: mail is kept here")
     add.add_argument("--smtp", metavar="HOST[:PORT] [tls|starttls|none]")
     add.add_argument("--user")
     add.add_argument("--password-command", default="", metavar="COMMAND")

@@ -52,7 +52,8 @@ def _add(place: Paths, loaded: Loaded, options: argparse.Namespace) -> int:
     incoming, outgoing = guess(options.email)
     shown = [f"{one.host}:{one.port} {one.security.value}" for one in (incoming, outgoing)]
     asks = not options.yes
-    imap = options.imap or (_ask("Incoming server (IMAP)", shown[0]) if asks else shown[0])
+    asked = "Incoming server (IMAP; or POP3 as pop.example.org:995)"
+    imap = options.imap or (f"{options.pop3} pop3" if options.pop3 else _ask(asked, shown[0]) if asks else shown[0])
     smtp = options.smtp or (_ask("Outgoing server (SMTP)", shown[1]) if asks else shown[1])
     user = options.user or (_ask("User", options.email) if asks else options.email)
     full_name = options.full_name or (_ask("Your name", "") if asks else "")
@@ -159,7 +160,7 @@ def _trials(account: Account, password: str = "") -> Iterator[dict[str, Any]]:
         name = f"{server.kind} {server.host}:{server.port}"
         try:
             secret = password or secrets.secret(server)
-            words = _try_imap(server, secret) if server.kind == "imap" else _try_smtp(server, secret)
+            words = {"imap": _try_imap, "pop3": _try_pop3, "smtp": _try_smtp}[server.kind](server, secret)
             yield {"server": name, "ok": True, "words": words}
         except TermmailError as error:
             yield {"server": name, "ok": False, "words": str(error)}
@@ -176,6 +177,19 @@ def _try_imap(server: Server, secret: str) -> str:
     roles = ", ".join(f"{f.role.value} = {f.path}" for f in folders if f.role)
     useful = [name for name in ("IDLE", "MOVE", "UIDPLUS", "CONDSTORE", "LIST-STATUS") if name in session.capabilities]
     return f"logged in, {server.security.value}; {len(folders)} folders ({roles}); {' '.join(useful)}"
+
+
+def _try_pop3(server: Server, secret: str) -> str:
+    from termmail.net.pop3 import connect
+
+    session = connect(server, secret)
+    try:
+        waiting = session.listing()
+        session.quit()
+    finally:
+        session.stream.close()
+    ids = "" if all(one.uidl for one in waiting) else "; it has no UIDL"
+    return f"logged in, {server.security.value}; {len(waiting)} messages wait{ids}"
 
 
 def _try_smtp(server: Server, secret: str) -> str:

@@ -43,12 +43,21 @@ def guess(email: str) -> tuple[Server, Server]:
 
 
 def server_from(text: str, kind: str, user: str, command: str = "") -> Server:
-    """A server as people write it: "imap.example.org:993 tls".  Raises UsageError."""
-    match = re.fullmatch(r"\s*\[?([^\s\[\]]+?)\]?(?::(\d{1,5}))?(?:\s+(tls|starttls|none))?\s*", text)
+    """A server as people write it: "imap.example.org:993 tls".  Raises UsageError.
+
+    An incoming server is POP3 if its port or its name says so ("pop.example.org", ":995"), or the word "pop3" behind it.
+    """
+    match = re.fullmatch(
+        r"\s*\[?([^\s\[\]]+?)\]?(?::(\d{1,5}))?(?:\s+(tls|starttls|none))?(?:\s+(imap|pop3))?\s*", text
+    )
     if not match:
         raise UsageError(f"“{safe_line(text, 60)}” is no server", hint="write it as imap.example.org:993 tls")
     port = int(match[2] or 0)
-    security = Security(match[3]) if match[3] else Security.STARTTLS if port in (143, 587) else Security.TLS
+    if kind == "imap" and (
+        match[4] == "pop3" or (not match[4] and (port in (110, 995) or match[1].lower().startswith("pop")))
+    ):
+        kind = "pop3"
+    security = Security(match[3]) if match[3] else Security.STARTTLS if port in (110, 143, 587) else Security.TLS
     server = Server(kind, match[1], port or PORTS[kind, security], security, user, password_command=command)
     if not 0 < server.port < 65536:
         raise UsageError(f"{port} is no port")

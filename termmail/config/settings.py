@@ -114,9 +114,9 @@ ACCOUNT_KEYS: dict[str, str] = {
     "sent-copy": 'Who puts the copy into Sent: "auto", "append" (termmail) or "server".',
 }
 SERVER_KEYS: dict[str, str] = {
-    "kind": "imap (incoming) or smtp (outgoing).",
+    "kind": "imap or pop3 (incoming), smtp (outgoing).",
     "host": "The server's name; required.",
-    "port": "Left out: 993 or 143, 465 or 587, by security.",
+    "port": "Left out: 993 or 143, for POP3 995 or 110, 465 or 587, by security.",
     "security": '"tls", "starttls" or "none" (refused off this machine).',
     "user": "Left out: the email address.",
     "auth": '"password", or "none" for outgoing servers that want no log-in.',
@@ -126,7 +126,13 @@ SERVER_KEYS: dict[str, str] = {
     "allow-cleartext": "Really talk without encryption to another machine.",
     "compress": 'Compress what goes over an IMAP connection: "auto" (not on this machine), "yes" or "no".',
     "connections": "How many IMAP connections there may be at once: 1, 2 or 3 (left out: 3, fewer where the server says so).",
+    "leave": "POP3: whether mail stays on the server once it is here (left out: true).",
+    "delete-after-days": "POP3: delete on the server what was fetched so many days ago (left out: never).",
+    "delete-when-deleted-here": "POP3: delete on the server what is deleted for ever here (left out: false).",
+    "poll-minutes": "POP3: how often the server is asked for new mail (left out: 10).",
 }
+_NUMBERS = ("port", "connections", "delete-after-days", "poll-minutes")
+_SWITCHES = ("allow-cleartext", "leave", "delete-when-deleted-here")
 
 
 class _Reader:
@@ -257,7 +263,7 @@ class _Reader:
         self.unknown(table, found, SERVER_KEYS)
         before = len(self.problems)
         for key, value in found.items():
-            wanted = int if key in ("port", "connections") else bool if key == "allow-cleartext" else str
+            wanted = int if key in _NUMBERS else bool if key in _SWITCHES else str
             if key in SERVER_KEYS and type(value) is not wanted:
                 said = {int: "a whole number", bool: "true or false", str: "a text"}[wanted]
                 self.problem(table, key, f"should be {said}")
@@ -280,12 +286,18 @@ class _Reader:
             self.problem(table, "compress", 'should be "auto", "yes" or "no"')
         if type(connections) is int and not 1 <= connections <= 3:
             self.problem(table, "connections", "should be 1, 2 or 3")
+        days, minutes = found.get("delete-after-days", 0), found.get("poll-minutes", 10)
+        if type(days) is int and not 0 <= days <= 36_500:
+            self.problem(table, "delete-after-days", "should be between 0 (never) and 36500")
+        if type(minutes) is int and not 1 <= minutes <= 1440:
+            self.problem(table, "poll-minutes", "should be between 1 and 1440")
         if len(self.problems) > before and any(p.serious for p in self.problems[before:]):
             return None
         return Server(
             kind, str(host), port or PORTS[kind, Security(security)], Security(security), found.get("user", email),
             Auth(auth), found.get("password-command", ""), self._password(table, found), found.get("ca-file", ""),
-            found.get("allow-cleartext", False), compress, connections,
+            found.get("allow-cleartext", False), compress, connections, found.get("leave", True), days,
+            found.get("delete-when-deleted-here", False), minutes,
         )  # fmt: skip
 
     def _password(self, table: str, found: dict[str, Any]) -> str:
@@ -371,6 +383,14 @@ def _server_table(server: Server) -> dict[str, Any]:
         table["compress"] = server.compress
     if server.connections != 3:
         table["connections"] = server.connections
+    if not server.leave:
+        table["leave"] = False
+    if server.delete_after_days:
+        table["delete-after-days"] = server.delete_after_days
+    if server.delete_when_deleted_here:
+        table["delete-when-deleted-here"] = True
+    if server.poll_minutes != 10:
+        table["poll-minutes"] = server.poll_minutes
     return table
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from termmail.config import secrets
 from termmail.config.settings import Loaded
+from termmail.engine.kinds import AccountWorker
+from termmail.engine.pop import PopWorker
 from termmail.engine.worker import Worker
 from termmail.link import Again
 from termmail.model.account import Account, Server
@@ -32,7 +34,7 @@ class AccountManager:
         self.again = again
         self.folders_open = folders_open
         self.headers_only = headers_only
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, AccountWorker] = {}
         self._secrets: dict[str, str] = {}
 
     def secret(self, server: Server) -> str:
@@ -53,14 +55,15 @@ class AccountManager:
         for name in [name for name, worker in self.workers.items() if wanted.get(name) != worker.account]:
             await self.workers.pop(name).stop()
         for name, account in wanted.items():
-            if name not in self.workers and account.incoming.kind == "imap":
+            if name not in self.workers:
                 self._start(account)
         for worker in self.workers.values():
             worker.look(sync_now=True)
 
     def _start(self, account: Account) -> None:
         account_id = self.store.mail.ensure_account(account.name, account.email)
-        worker = self.workers[account.name] = Worker(self, account, account_id)
+        kind = PopWorker if account.incoming.kind == "pop3" else Worker
+        worker = self.workers[account.name] = kind(self, account, account_id)
         worker.start()
 
     def look(self, *, sync_now: bool = False) -> None:
@@ -68,7 +71,7 @@ class AccountManager:
         for worker in self.workers.values():
             worker.look(sync_now=sync_now)
 
-    def connected(self, worker: Worker) -> None:
+    def connected(self, worker: AccountWorker) -> None:
         """A worker has logged in: its secret was right."""
         log.info("%s: connected", worker.name)
 

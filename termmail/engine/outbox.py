@@ -21,6 +21,7 @@ from termmail.net.imap.quirks import FILES_SENT_ITSELF
 from termmail.text import safe_line
 
 if TYPE_CHECKING:
+    from termmail.engine.kinds import AccountWorker
     from termmail.engine.worker import Worker
     from termmail.net.smtp import SendResult
 
@@ -35,9 +36,9 @@ PROGRESS = 0.25  # seconds between two notes of progress
 
 
 class Sender:
-    """The outgoing side of an account; works whether or not its IMAP side does."""
+    """The outgoing side of an account; works whether or not its incoming side does."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: AccountWorker) -> None:
         self.worker = worker
         self.poke = asyncio.Event()
         self.idle = asyncio.Event()

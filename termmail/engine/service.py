@@ -103,10 +103,7 @@ class Engine:
             self.manager.look()
         if message.get("sync"):
             for worker in self.manager.workers.values():
-                worker.folders.refreshed.clear()
-            for worker in self.manager.workers.values():
-                for folder_id in worker.folders.ids():
-                    worker.dirty.setdefault(folder_id, False)
+                worker.look_at_all()
             self.manager.look(sync_now=True)
         if message.get("settings"):
             self.loaded = settings.load(self.paths.settings)

@@ -105,6 +105,12 @@ class Worker:
         self.poke.set()
         self.sender.poke.set()
 
+    def look_at_all(self) -> None:
+        """The next look goes to every folder, and `report` tells what it found."""
+        self.folders.refreshed.clear()
+        for folder_id in self.folders.ids():
+            self.dirty.setdefault(folder_id, False)
+
     def report(self) -> list[dict[str, Any]]:
         """The folders that were looked at, as `sync --json` tells them (contract.md)."""
         return [

@@ -33,6 +33,12 @@ _DATE = re.compile(
 _ISO_DATE = re.compile(r"\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d))?(?:\.\d+)?\s*(?:([+-]\d\d):?(\d\d)|Z)?")
 _ID = re.compile(r"<[^<>\s]{1,995}>")
 _ONE_ID = re.compile(r"\s*(<[!-;=?-~]{1,995}>)\s*")
+_RECEIVED = re.compile(rb"^Received[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.M | re.I)
+_ATTACHED = re.compile(
+    rb"^Content-Disposition:[ \t]*attachment\b|"
+    rb"^Content-Type:[ \t]*application/(?!pgp-signature|pkcs7-signature|x-pkcs7-signature|ms-tnef)",
+    re.M | re.I,
+)
 _MONTHS = {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}  # noqa: SIM905
 _ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2,
           "JST": 9, "BST": 1, "MSK": 3}  # fmt: skip
@@ -268,6 +274,17 @@ def summarise(raw: bytes) -> Summary:
         int.from_bytes(_blake(root.encode() or ident, digest_size=8).digest(), "big") >> 1,
         ident,
     )
+
+
+def received(raw: bytes) -> int:
+    """When the last server took the message, by its topmost Received field (RFC 5321 §4.4); 0 if it does not say."""
+    match = _RECEIVED.search(raw[: limits.HEADER_BLOCK])
+    return date(text(match[1].rpartition(b";")[2])[:100]) if match and b";" in match[1] else 0
+
+
+def has_attachment(raw: bytes) -> bool:
+    """Some part, by its own fields, is an attachment: a guess that needs no tree."""
+    return _ATTACHED.search(raw) is not None
 
 
 def _by_name(raw: bytes) -> dict[str, str]:

@@ -54,6 +54,10 @@ class Server:
     allow_cleartext: bool = False
     compress: str = "auto"  # auto | yes | no: COMPRESS=DEFLATE of IMAP; auto: not on this machine
     connections: int = 3  # at most so many to an IMAP server at once
+    leave: bool = True  # POP3: mail stays on the server
+    delete_after_days: int = 0  # POP3: so long; 0: for ever
+    delete_when_deleted_here: bool = False  # POP3
+    poll_minutes: int = 10  # POP3: how often the server is asked
 
     @property
     def secret_key(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from termmail.paths import Paths
     from termmail.store.intents import Intents
     from termmail.store.mail import MailStore
+    from termmail.store.maildrop import Maildrop
     from termmail.store.outbox import Queue
     from termmail.store.search import Search
 
-VERSION = 1  # PRAGMA user_version of both files
+VERSION = 2  # PRAGMA user_version of both files
+STEPS: dict[int, dict[str, tuple[str, ...]]] = {}  # version: file: what changes tables that were there before it
+_MADE = re.compile(r"\s*(?:--[^\n]*\n\s*)*CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER|VIRTUAL TABLE) (\w+)")
 BUSY_SECONDS = 5.0
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_CORRUPT_VTAB)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_BUSY_RECOVERY)
@@ -84,21 +88,24 @@ class Database:
                 f"{self.path} was written by a newer termmail (version {version}, this one knows {VERSION})",
                 hint="install the newer termmail again, or move the file away",
             )
-        if version == 0:
-            self._create(schema)
+        if version < VERSION:
+            self._make(schema)
 
-    def _create(self, schema: str) -> None:
-        """Make the tables, once, even if two processes start together."""
-        self.connection.execute("BEGIN IMMEDIATE")
+    def _make(self, schema: str) -> None:
+        """Make what is missing, and what is old as the schema has it; once, even if two processes start together."""
+        run = self.connection.execute
+        run("BEGIN IMMEDIATE")
         try:
-            if self.connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                statement = ""
-                for line in schema.splitlines(keepends=True):
-                    statement += line
-                    if sqlite3.complete_statement(statement):
-                        self.connection.execute(statement)
-                        statement = ""
-                self.connection.execute(f"PRAGMA user_version = {VERSION}")
+            (version,) = run("PRAGMA user_version").fetchone()
+            for number in range(version + 1, VERSION + 1) if version else ():
+                for statement in STEPS.get(number, {}).get(self.path.name, ()):
+                    run(statement)
+            have = {name for (name,) in run("SELECT name FROM sqlite_schema")}
+            for statement in _statements(schema):
+                made = _MADE.match(statement)
+                if made is None or made[1] not in have:
+                    run(statement)
+            run(f"PRAGMA user_version = {VERSION}")
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise
@@ -217,6 +224,13 @@ class Store:
         return MailStore(self.db)
 
     @cached_property
+    def maildrop(self) -> Maildrop:
+        """POP3 accounts."""
+        from termmail.store.maildrop import Maildrop
+
+        return Maildrop(self.db)
+
+    @cached_property
     def intents(self) -> Intents:
         """What the user wants."""
         from termmail.store.intents import Intents
@@ -249,6 +263,16 @@ class Store:
         """Close both files."""
         self.db.close()
         self.queue_db.close()
+
+
+def _statements(schema: str) -> Iterator[str]:
+    """The statements of a schema, each with the comments above it."""
+    statement = ""
+    for line in schema.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _set_aside(path: Path) -> Path:

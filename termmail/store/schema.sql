@@ -153,3 +153,17 @@ CREATE TABLE notice (
     account     TEXT    NOT NULL DEFAULT '',
     words       TEXT    NOT NULL                    -- SafeText
 ) STRICT;
+
+-- POP3: what of a maildrop is known here (sync.md §5.16); a message whose id stands here is never fetched again.
+CREATE TABLE maildrop (
+    account_id  INTEGER NOT NULL,
+    uidl        TEXT    NOT NULL,                   -- the server's unique id; "top:…" where it has none
+    ord         INTEGER NOT NULL DEFAULT 0,         -- the n-th of that id in one listing
+    message_id  INTEGER NOT NULL,                   -- may be gone: it was deleted here
+    first_seen  REAL    NOT NULL,
+    whole       INTEGER NOT NULL DEFAULT 0,         -- 0: only its header is here
+    deleted     INTEGER NOT NULL DEFAULT 0,         -- 1: the server has confirmed its deletion
+    missing     REAL    NOT NULL DEFAULT 0,         -- since when listings lack it; 0: they have it
+    PRIMARY KEY (account_id, uidl, ord)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX maildrop_message ON maildrop (message_id);

@@ -26,9 +26,12 @@ def available() -> str:
     return "" if Path(BINARY).exists() else "dovecot-imapd is not installed (apt install dovecot-imapd)"
 
 
-def need_dovecot() -> None:
+def need_dovecot(*, pop3: bool = False) -> None:
     """Skip, saying why, where there is no Dovecot; fail where the servers are required."""
-    if not (reason := available()):
+    reason = available()
+    if not reason and pop3 and not Path("/usr/lib/dovecot/pop3").exists():
+        reason = "dovecot-pop3d is not installed (apt install dovecot-pop3d)"
+    if not reason:
         return
     if os.environ.get("TERMMAIL_REQUIRE_SERVERS"):
         pytest.fail(reason)
@@ -71,7 +74,7 @@ class Dovecot:
         self.special_use = special_use
         self.plugins = plugins
         self.pop3 = pop3
-        self.imap_port, self.imaps_port, self.pop3_port = free_port(), free_port(), free_port()
+        self.imap_port, self.imaps_port, self.pop3_port, self.pop3s_port = (free_port() for _ in range(4))
         self.sockets = self.mail = Path()  # a short path: socket names are at most 107 bytes
         self.ca_file = ""
         self.process: subprocess.Popen[bytes] | None = None
@@ -195,7 +198,8 @@ service pop3-login {{
     port = {self.pop3_port}
   }}
   inet_listener pop3s {{
-    port = 0
+    port = {self.pop3s_port if self.tls else 0}
+    ssl = yes
   }}
 }}
 service anvil {{

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FIELDS = (
     ("email", "Email address", ""), ("name", "Your name", "as others shall see it"), ("password", "Password", ""),
     ("command", "or a command", "prints the password: pass show mail/ada"),
-    ("imap", "Incoming, IMAP", "imap.example.org:993 tls"), ("smtp", "Outgoing, SMTP", "smtp.example.org:465 tls"),
+    ("imap", "Incoming", "imap.example.org:993 tls, or pop.example.org:995"), ("smtp", "Outgoing", "smtp.example.org:465 tls"),
     ("user", "User", "left out: the address"),
 )  # fmt: skip
 _NAMES = [name for name, _, _ in _FIELDS]
