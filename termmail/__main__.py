@@ -40,6 +40,7 @@ def _with_screen(words: list[str]) -> int:
         loaded = settings.load(found.settings)
         if loaded.settings.accounts and not found.mail_db.exists():
             link.ensure_engine(found)  # nothing is here to be shown first: it connects while the screen is being made
+        os.environ.setdefault("TEXTUAL_FPS", "120")  # a key may come right after a frame: the next one is not far
         from termmail.ui import app
 
         return app.run(

@@ -31,6 +31,7 @@ VERSION = 2  # PRAGMA user_version of both files
 STEPS: dict[int, dict[str, tuple[str, ...]]] = {}  # version: file: what changes tables that were there before it
 _MADE = re.compile(r"\s*(?:--[^\n]*\n\s*)*CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER|VIRTUAL TABLE) (\w+)")
 BUSY_SECONDS = 5.0
+_PAUSE = 0.001  # seconds between two tries to become the writer
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_CORRUPT_VTAB)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_BUSY_RECOVERY)
 
@@ -65,6 +66,7 @@ class Database:
         self._depth = 0
         self._full = always_durable
         self._data_version = -1
+        self._patience = BUSY_SECONDS
         try:
             self._open(schema)
         except sqlite3.Error as error:
@@ -153,7 +155,7 @@ class Database:
         if full != self._full:
             self.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             self._full = full
-        self.execute("BEGIN IMMEDIATE")
+        self._begin()
         self._depth = 1
         try:
             yield
@@ -169,6 +171,31 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
             raise
+
+    @contextlib.contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Transactions begun inside do not wait for another writer: they raise StoreBusy."""
+        self._patience = 0.0
+        try:
+            yield
+        finally:
+            self._patience = BUSY_SECONDS
+
+    def _begin(self) -> None:
+        """Take the writers' lock.  SQLite's own wait sleeps up to 0.1 s where others hold it for 0.02.  Raises StoreBusy."""
+        end = time.monotonic() + self._patience
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self.connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.Error as error:
+                    if getattr(error, "sqlite_errorcode", 0) not in _LOCKED or time.monotonic() > end:
+                        raise translated(error, self.path) from error
+                time.sleep(_PAUSE)
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}")
 
     def changed_elsewhere(self) -> bool:
         """Another connection has committed since the last call."""

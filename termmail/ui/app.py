@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from textual import events
@@ -19,7 +19,7 @@ from termmail.config import keymap
 from termmail.config import themes as theme_files
 from termmail.config.settings import Loaded, Settings, load
 from termmail.link import Again, Link, ensure_engine
-from termmail.model.errors import TermmailError
+from termmail.model.errors import StoreBusy, TermmailError
 from termmail.paths import Paths
 from termmail.sandbox import Sandbox
 from termmail.store.db import Store
@@ -33,6 +33,7 @@ from termmail.ui.writing import Writing
 
 log = logging.getLogger("termmail.ui")
 T = TypeVar("T")
+_FREE = 0.01  # seconds until a write that did not get its turn is tried again
 
 
 class _Rest:
@@ -212,6 +213,16 @@ class TermmailApp(App[int]):
         except StopIteration:
             return
         self.run_task(_Rest(work, waits_for))
+
+    def when_free(self, write: Callable[[], None]) -> None:
+        """A write that nobody waits for: done as soon as no other process writes; keys have their turn meanwhile."""
+        try:
+            with self.store.db.impatient():
+                write()
+        except StoreBusy:
+            self.set_timer(_FREE, lambda: self.when_free(write))
+        except TermmailError as error:
+            self.mail.say(safe_line(str(error)), "error")
 
     def run_task(self, work: Any) -> asyncio.Task[None]:
         """Something that waits, for the user or for a worker; what goes wrong is said in the status line."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual.timer import Timer
-
 from termmail.model.account import Role
 from termmail.model.errors import NotFound
 from termmail.model.message import AccountId, FolderId, PlacementId
@@ -14,15 +12,11 @@ from termmail.ui.part import Part
 from termmail.ui.view import View
 
 if TYPE_CHECKING:
-    from termmail.ui.screens.mail import MailScreen
+    pass
 
 
 class Listing(Part):
     """See the module."""
-
-    def __init__(self, screen: MailScreen) -> None:
-        super().__init__(screen)
-        self._slices: Timer | None = None
 
     def go_to_role(self, role: Role) -> None:
         """The folder with that role: of the account that is open, else of the first."""
@@ -56,27 +50,9 @@ class Listing(Part):
         self.list.show(view, role)
         self.screen.reading.shown = PlacementId(0)
         self.reader.say(SafeText(""))
-        self.more()
         self.screen.say_empty()
         if self.screen.preview and len(view):
             self.screen.reading.preview_soon()
-
-    def more(self) -> None:
-        """Read the rest of the view between keys."""
-        view = self.list.view
-        if view is not None and not view.complete and self._slices is None:
-            self._slices = self.screen.set_timer(0.01, self.slice)
-
-    def slice(self) -> None:
-        """The next part of the view."""
-        self._slices = None
-        view = self.list.view
-        if view is None:
-            return
-        more = view.more()
-        self.list.virtual_size = self.list.virtual_size.with_height(len(view))
-        if more:
-            self.more()
 
     def act_next_folder(self) -> None:
         self._to_folder_with_unread(1)

@@ -38,11 +38,9 @@ class Moving(Part):
     def act_first(self) -> None:
         self.pane().go(0)
 
-    def act_last(self) -> None:
-        view = self.list.view
-        while self.pane() is self.list and view is not None and view.more():
-            pass
-        self.screen.listing.slice()
+    async def act_last(self) -> None:
+        if self.pane() is self.list:
+            await self.list.read_all()
         pane = self.pane()
         pane.go(pane.count() - 1)
 

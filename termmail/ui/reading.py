@@ -102,13 +102,16 @@ class Reading(Part):
         if error := self.store.mail.body_error(message):
             self.reader.say(safe_line(f"This message cannot be fetched: {error}"))
             return
-        self.store.mail.want_body(message)
-        self.owner.link_say(look=True)
+        self.owner.when_free(lambda: self._want(message))
         account = self.screen.account()
         offline = account is not None and account.state in CUT_OFF
         self.reader.say(
             SafeText("Not here yet, and no connection: it comes when there is one" if offline else "Fetching…")
         )
+
+    def _want(self, message: MessageId) -> None:
+        self.store.mail.want_body(message)
+        self.owner.link_say(look=True)
 
     async def _render_body(
         self, placement: PlacementId, message: MessageId, raw: bytes, key: tuple[int, str, int]

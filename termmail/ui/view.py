@@ -1,13 +1,13 @@
 """The messages of a folder in order, for the list: two arrays of numbers, and rows when they are drawn.
 
-The first page is read at once, the rest in slices between keys.  Later changes are read from the store's feed,
-so that a new message in a folder of a million costs no more than one in a folder of ten.
+The first page is read at once, the rest in slices between keys, and so is what the store's feed tells when it
+tells much: no call here takes longer for a folder of a million messages than for one of ten thousand.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import compress
@@ -16,7 +16,8 @@ from termmail.model.account import Role
 from termmail.model.message import FolderId, PlacementId, Row
 from termmail.store.db import Store
 
-FIRST, SLICE = 200, 20_000  # messages
+FIRST, SLICE = 200, 4_000  # messages of a folder that are read at once
+STEP = 1_000  # messages that changed or came, taken in at once
 _NOW = 1 << 62  # a place in the store's feed that is never reached: only what comes counts
 AROUND = 32  # rows read with one that is needed
 ROWS_KEPT = 2_000
@@ -35,7 +36,9 @@ class View:
         self.folder_id = folder_id
         self.ids: array[int] = array("q")
         self.order: array[int] = array("q")  # negated sort keys, ascending
-        self.complete = False
+        self._whole = False  # the folder has been read to its end
+        self._late = False  # more has come than one step takes
+        self._changed: list[PlacementId] = []  # still to be followed
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._newest = store.mail.newest_placement()
         self._touched, _ = store.mail.touched_since(_NOW)
@@ -48,7 +51,7 @@ class View:
                 if placement in keys:
                     self.ids.append(placement)
                     self.order.append(-keys[placement][1])
-            self.complete = True
+            self._whole = True
             unwanted = {f.id for f in store.mail.folders() if f.role in (Role.TRASH, Role.JUNK)}
             self._away = unwanted - {view for view, _ in keys.values() if view}
         self.is_search = ids is not None
@@ -56,16 +59,25 @@ class View:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def complete(self) -> bool:
+        """All that the store has is here."""
+        return self._whole and not self._late and not self._changed
+
     def _extend(self, limit: int) -> None:
         before = (-self.order[-1], self.ids[-1]) if self.ids else None
         page = self.store.mail.page(self.folder_id, before=before, limit=limit)
         self.order.extend([-sort for sort, _ in page])
         self.ids.extend([placement for _, placement in page])
-        self.complete = len(page) < limit
+        self._whole = len(page) < limit
 
     def more(self) -> bool:
         """Read the next slice; False when nothing is left."""
-        if not self.complete:
+        if self._changed:
+            self._follow_some()
+        elif self._late:
+            self._take_in_some()
+        elif not self._whole:
             self._extend(SLICE)
         return not self.complete
 
@@ -104,26 +116,37 @@ class View:
         return all(i in self._rows for i in ids)
 
     def refresh(self) -> bool:
-        """Read what changed in the store; True if anything did here."""
+        """Read what changed in the store, or as much of it as may be at once; True if anything did here or may yet."""
         touched, changed = self.store.mail.touched_since(self._touched)
         self._touched = touched
         if changed is None:
             self._reload()
             return True
-        altered = self._follow(changed)
-        while added := self.store.mail.added_since(self._newest):
+        for placement in changed:
+            self._rows.pop(placement, None)
+        self._changed += changed
+        return self._follow_some() | self._take_in_some() | self._late | bool(self._changed)
+
+    def _follow_some(self) -> bool:
+        """The next of those that changed."""
+        now, self._changed = self._changed[:STEP], self._changed[STEP:]
+        return self._follow(now)
+
+    def _take_in_some(self) -> bool:
+        """The next of those that came."""
+        added = self.store.mail.added_since(self._newest, STEP)
+        self._late = len(added) == STEP
+        if added:
             self._newest = added[-1][0]
-            altered |= self._take_in([(i, sort) for i, view, sort in added if view == self.folder_id])
-            if len(added) < SLICE:
-                break
-        return altered
+        return self._take_in([(i, sort) for i, view, sort in added if view == self.folder_id])
 
     def _reload(self) -> None:
         if self.is_search:
             self._rows.clear()
-            self._follow([PlacementId(i) for i in self.ids])
+            self._changed = [PlacementId(i) for i in self.ids]
+            self._follow_some()
             return
-        self.ids, self.order, self.complete = array("q"), array("q"), False
+        self.ids, self.order, self._whole, self._late, self._changed = array("q"), array("q"), False, False, []
         self._rows.clear()
         self._newest = self.store.mail.newest_placement()
         self._extend(FIRST)
@@ -135,7 +158,6 @@ class View:
         keys = self.store.mail.view_keys(changed)
         gone, came, altered = set(), [], False
         for placement in changed:
-            self._rows.pop(placement, None)
             view, sort = keys.get(placement, (None, 0))
             if self.is_search:
                 if view is None or view in self._away or (self.folder_id and view != self.folder_id):
@@ -166,20 +188,23 @@ class View:
         return True
 
     def _take_in(self, came: Sequence[tuple[int, int]]) -> bool:
-        """Insert these in order; those older than what is read so far come with their slice."""
+        """Insert these in order, those that stand together at once; those older than what is read come with their slice."""
         if self.is_search:
             return False
-        altered = False
-        for placement, sort in came:
-            order = -sort
-            if not self.complete and self.order and order > self.order[-1]:
-                continue
+        new = sorted((-sort, -placement) for placement, sort in came)  # newest first; of one second, the later one
+        if not self._whole and self.order:
+            del new[bisect_right(new, (self.order[-1], 0)) :]
+        altered, n = False, 0
+        while n < len(new):
+            order, placement = new[n][0], -new[n][1]
             at = bisect_left(self.order, order)
             while at < len(self.order) and self.order[at] == order and self.ids[at] > placement:
                 at += 1
             if at < len(self.ids) and self.ids[at] == placement:
+                n += 1
                 continue
-            self.ids.insert(at, placement)
-            self.order.insert(at, order)
-            altered = True
+            end = bisect_left(new, (self.order[at], -self.ids[at]), n + 1) if at < len(self.ids) else len(new)
+            self.order[at:at] = array("q", [one for one, _ in new[n:end]])
+            self.ids[at:at] = array("q", [-one for _, one in new[n:end]])
+            altered, n = True, end
         return altered

@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.strip import Strip
 
+from termmail.link import Again
 from termmail.model.account import AccountState, Role
 from termmail.model.message import Flag, PlacementId
 from termmail.ui.screens.mail import MailScreen
@@ -65,6 +66,26 @@ async def test_a_cursor_key_draws_two_rows_and_asks_the_store_for_nothing(
         await pilot.pause(0)
         assert mail.list.drawn - drawn <= 2
         assert not asked
+
+
+async def test_mail_that_comes_where_nobody_looks_draws_no_row_and_lays_nothing_out(
+    filled: Filled, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(filled, size=(160, 24)) as pilot:
+        mail = screen(pilot)
+        await until(lambda: mail.reader.document)
+        laid_out: list[object] = []
+        reflow = mail._compositor.reflow
+        monkeypatch.setattr(mail._compositor, "reflow", lambda *a: laid_out.append(a) or reflow(*a))
+        drawn = mail.list.drawn
+        filled.add("INBOX", [message(5000 + n, 1_000_000 + n) for n in range(5000)])
+        mail.look_again(Again(everything=True))
+        await until(lambda: mail.list.count() == 5060 and mail.list.view.complete)
+        mail.list._grow()
+        await pilot.pause()
+        assert mail.list.virtual_size.height == 5060
+        assert mail.list.drawn == drawn
+        assert not laid_out
 
 
 @pytest.mark.parametrize("layout", ["off", "right", "below"])

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from termmail.model.document import Document, Line, Span
 from termmail.model.message import Address
+from termmail.store.db import Store
 from termmail.text import SafeText, safe_block, safe_line
 from termmail.ui.widgets.reader import folded, size
 from tests.ui.conftest import Opened, until
@@ -144,3 +145,18 @@ async def poisoned(pilot: Pilot[Any], filled: Filled, monkeypatch: pytest.Monkey
     row = filled.store.mail.row(mail.list.current())
     assert row is not None
     assert filled.store.mail.is_poison(row.message_id)
+
+
+async def test_a_message_is_asked_for_when_no_other_process_writes(filled: Filled, opened: Opened) -> None:
+    other = Store.open(filled.paths)
+    async with opened(filled) as pilot:
+        mail = pilot.app.mail  # type: ignore[attr-defined]
+        mail.list.go(50)  # it has no body
+        row = filled.store.mail.row(mail.list.current())
+        assert row is not None
+        with other.transaction():
+            mail.reading.show(mail.list.current())
+            assert mail.reader.words.startswith("Not here yet")
+        asked = "SELECT 1 FROM body_wanted WHERE message_id = ?"
+        await until(lambda: other.db.one(asked, (row.message_id,)))
+    other.close()

@@ -56,6 +56,34 @@ def test_an_old_message_that_comes_while_slices_are_read_appears_once(big: Fille
     assert list(view.ids) == everything(big)
 
 
+def test_much_that_comes_is_taken_in_a_step_at_a_time(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = loaded(filled)
+    now = int(time.time())
+    filled.add("INBOX", [message(5000 + n, now - n * 7919 % 500_000) for n in range(2 * module.STEP + 10)])
+    filled.add("Sent", [message(90_000 + n, now) for n in range(10)])
+    asked: list[int] = []
+    added = filled.store.mail.added_since
+    monkeypatch.setattr(filled.store.mail, "added_since", lambda *a: asked.append(len(rows := added(*a))) or rows)
+    assert view.refresh()
+    assert not view.complete
+    while view.more():
+        pass
+    assert asked == [module.STEP, module.STEP, 20]
+    assert list(view.ids) == everything(filled)
+    assert list(view.order) == sorted(view.order)
+
+
+def test_much_that_changes_is_followed_a_step_at_a_time(big: Filled) -> None:
+    view = loaded(big)
+    ids = [PlacementId(i) for i in view.ids[: module.STEP + 500]]
+    big.store.intents.archive(ids)
+    assert view.refresh()
+    assert not view.complete
+    while view.more():
+        pass
+    assert list(view.ids) == everything(big)
+
+
 @pytest.mark.parametrize("count", [1, 7, 49, 50, 51, 300])
 def test_moved_messages_leave_and_come_back_with_undo(big: Filled, count: int) -> None:
     view, archive = loaded(big), loaded(big, "Archive")

@@ -285,7 +285,6 @@ class MailScreen(Screen[None]):
                 self.list.grown()
                 return
             self.list.refreshed(0 if was_top and not self.reading.opened else current)
-            self.listing.more()
             if self.list.current() != self.reading.shown and self.preview and not self.reading.opened:
                 self.reading.preview_soon()
         self.say_empty()

@@ -37,6 +37,14 @@ class Entry:
     branch: bool  # has folders below it
     key: str
 
+    def shows(self) -> tuple[object, ...]:
+        """What its line is made of."""
+        folder = self.folder
+        if folder is None:
+            return self.title, self.branch, self.account.state
+        count = folder.total if folder.role == Role.DRAFTS else folder.unread
+        return self.title, self.branch, self.depth, folder.role, count
+
 
 class FolderTree(Lines):
     """See the module."""
@@ -80,8 +88,12 @@ class FolderTree(Lines):
             entries.append(Entry(account, None, 0, name, bool(mine), f"a:{account.name}"))
             if f"a:{account.name}" not in self.closed:
                 entries += self._below(account, mine)
-        self.entries = entries
+        before, self.entries = self.entries, entries
         keys = [entry.key for entry in entries]
+        if keys == [entry.key for entry in before]:  # only counts or states: the cursor stays, few lines change
+            pairs = zip(before, entries, strict=True)
+            self.redraw(*(n for n, (old, new) in enumerate(pairs) if old.shows() != new.shows()))
+            return
         if key in keys and (self.has_focus or not self.shown_folder):
             self.cursor = keys.index(key)
         elif self.shown_folder:

@@ -10,6 +10,7 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from termmail.text import SafeText
 
@@ -55,6 +56,14 @@ class Lines(ScrollView, can_focus=True):
             found = self._styles[name] = self.get_component_rich_style(name, partial=True)
         return found
 
+    @property
+    def ground(self) -> Style:
+        """The style of an empty line."""
+        found = self._styles.get("")
+        if found is None:
+            found = self._styles[""] = self.rich_style
+        return found
+
     def notify_style_update(self) -> None:
         """The theme has changed."""
         self._styles.clear()
@@ -64,7 +73,7 @@ class Lines(ScrollView, can_focus=True):
         """One line of the screen."""
         index = self.scroll_offset.y + y
         width = self.scrollable_content_region.width
-        base = self.rich_style
+        base = self.ground
         if not 0 <= index < self.count():
             return Strip.blank(self.size.width, base)
         self.drawn += 1
@@ -129,9 +138,16 @@ class Lines(ScrollView, can_focus=True):
         if regions:
             self.refresh(*regions)
 
+    def lengthen(self) -> None:
+        """The bar follows the number of lines; the screen need not be laid out anew for that."""
+        size = self.virtual_size.with_height(self.count())
+        if size != self.virtual_size:
+            self.set_reactive(Widget.virtual_size, size)
+            self._scroll_update(size)
+
     def resized(self) -> None:
         """The number of lines has changed."""
-        self.virtual_size = self.virtual_size.with_height(self.count())
+        self.lengthen()
         self.cursor = max(0, min(self.cursor, self.count() - 1))
         self.refresh()
 

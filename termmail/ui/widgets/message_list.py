@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -17,6 +18,7 @@ from termmail.ui.view import View
 from termmail.ui.widgets.lines import Lines, fit
 
 DATE = 6  # cells
+BREATH = 0.01  # seconds between two slices of a view: keys come first
 
 
 class Glyphs:
@@ -60,6 +62,7 @@ class MessageList(Lines):
         self.role = Role.NONE
         self.empty = SafeText("")
         self._growing: Timer | None = None
+        self._reading: Timer | None = None
 
     def count(self) -> int:
         return len(self.view) if self.view is not None else 0
@@ -72,9 +75,39 @@ class MessageList(Lines):
         self.marked.clear()
         self.range_from = -1
         self.cursor = max(0, min(cursor, len(view) - 1))
-        self.virtual_size = self.virtual_size.with_height(len(view))
+        self.lengthen()
         self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, force=True, immediate=True)
         self.refresh()
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Read the rest of the view between keys."""
+        if self._reading is None and self.view is not None and not self.view.complete:
+            self._reading = self.set_timer(BREATH, self._read_slice)
+
+    def _read_slice(self) -> None:
+        self._reading = None
+        if self.view is not None:
+            current, before = self.current(), self.on_screen()
+            self.view.more()
+            self.settle(current, before)
+
+    async def read_all(self) -> None:
+        """Read the view to its end; others have their turn between the slices."""
+        view = self.view
+        while view is not None and view is self.view and view.more():
+            await asyncio.sleep(0)
+        self.lengthen()
+
+    def settle(self, current: PlacementId, before: list[int]) -> None:
+        """The view may have changed: draw what looks different from `before`, the cursor on `current` if it is there."""
+        if self.looks_like(before) and self.current() == current:
+            self.grown()
+        else:
+            self.refreshed(current)
+            if self.current() != current:
+                self.post_message(self.Moved(self.current()))
+        self.read_on()
 
     def current(self) -> PlacementId:
         """The message under the cursor, 0 if there is none."""
@@ -99,12 +132,13 @@ class MessageList(Lines):
 
     def grown(self) -> None:
         """Messages came or went where nobody looks: the scroll bar follows, once a second."""
+        self.read_on()
         if self._growing is None:
             self._growing = self.set_timer(1.0, self._grow)
 
     def _grow(self) -> None:
         self._growing = None
-        self.virtual_size = self.virtual_size.with_height(self.count())
+        self.lengthen()
 
     def go(self, index: int) -> bool:
         if self._growing is not None and index + self.size.height >= self.virtual_size.height:
@@ -120,7 +154,7 @@ class MessageList(Lines):
         before = self.cursor
         at = view.index(current) if current else -1
         self.cursor = at if at >= 0 else max(0, min(self.cursor, len(view) - 1))
-        self.virtual_size = self.virtual_size.with_height(len(view))
+        self.lengthen()
         shift = self.cursor - before
         if shift and at >= 0 and self.scroll_offset.y > 0:
             self.scroll_to(y=max(0, self.scroll_offset.y + shift), animate=False, force=True, immediate=True)
@@ -129,6 +163,7 @@ class MessageList(Lines):
         if self.marked:
             self.marked.intersection_update(view.ids)
         self.refresh()
+        self.read_on()
 
     def targets(self) -> list[PlacementId]:
         """What a verb acts on: the selected messages, else the one under the cursor."""

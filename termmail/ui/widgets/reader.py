@@ -58,9 +58,11 @@ class Reader(Lines):
 
     def say(self, words: SafeText) -> None:
         """Show a sentence instead of a message."""
+        if self.document is None and self.words == words:
+            return
         self.document, self.words = None, words
         self._rows = [((), 0, ""), ((Span(words, "dim"),), 0, "  ")] if words else []
-        self.virtual_size = self.virtual_size.with_height(len(self._rows))
+        self.lengthen()
         self._to_top()
 
     def _to_top(self) -> None:
@@ -98,7 +100,7 @@ class Reader(Lines):
         for line in [*self._head(document), *self._folded(document.lines)]:
             rows += folded(line, width)
         self._rows = rows
-        self.virtual_size = self.virtual_size.with_height(len(rows))
+        self.lengthen()
 
     def _folded(self, lines: tuple[Line, ...]) -> list[Line]:
         """The lines, long quotations as one line if that is wanted."""
