@@ -270,12 +270,15 @@ def _folder(place: Paths, loaded: Loaded, options: argparse.Namespace) -> int:
             return 0
         names = _names(loaded, [options.account] if options.account else [])
         account = store.mail.account_id(names[0])
+        folder = store.mail.find_folder(account, options.name).id if options.what != "create" else FolderId(0)
         if options.what == "create":
-            store.intents.errand(account, "create", path=options.name)
+            store.folders.create(account, options.name)
+        elif options.what == "rename":
+            store.folders.rename(folder, options.new)
+        elif options.what == "delete":
+            store.folders.delete(folder)
         else:
-            folder = store.mail.find_folder(account, options.name)
-            more = {"path": options.new} if options.what == "rename" else {}
-            store.intents.errand(account, options.what, folder=folder.id, **more)
+            store.folders.subscribe(folder, yes=options.what == "subscribe")
         before = store.mail.newest_notice()
     finally:
         store.close()

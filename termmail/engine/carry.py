@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from termmail.model.errors import NotFound, Refused
 from termmail.model.message import Flag, FolderId, NewMessage, PlacementId
 from termmail.net.imap.folders import encode_name
+from termmail.store.folders import NOT_THERE, below, described
 from termmail.store.intents import Batch, Errand, Flight
 from termmail.store.mail import FolderState
 from termmail.text import safe_line
@@ -37,26 +38,45 @@ async def carry_out(worker: Worker) -> bool:
         await recover(worker)
         return True
     for errand in store.intents.errands(worker.id, now):
+        if errand.kind == "delete" and (leaving := _leaving(worker, errand)):
+            if await _try(worker, leaving):  # what is wanted elsewhere goes before its folder does
+                return True
+            continue
         await _errand(worker, errand)
         return True
     for batch in store.intents.batches(worker.id):
-        course = (batch.kind, batch.folder_id, batch.dest_id)
-        failures, after = worker.delayed.get(course, (0, 0.0))
-        if now < after:
-            continue
-        try:
-            await _batch(worker, batch, last_try=failures >= ATTEMPTS)
-            worker.delayed.pop(course, None)
-        except Refused as error:  # temporary: what is final was dealt with
-            worker.delayed[course] = (failures + 1, time.time() + _pause(failures))
-            log.info("%s: a batch must wait: %s", worker.name, error.code)
-        return True
+        if await _try(worker, batch):
+            return True
     return False
+
+
+def _leaving(worker: Worker, errand: Errand) -> Batch | None:
+    """A batch of the folder that is to be deleted."""
+    batches = worker.store.intents.batches(worker.id)
+    return next((batch for batch in batches if batch.folder_id == errand.arg["folder"]), None)
+
+
+async def _try(worker: Worker, batch: Batch) -> bool:
+    """Carry out a batch; False if it must wait."""
+    course = (batch.kind, batch.folder_id, batch.dest_id)
+    failures, after = worker.delayed.get(course, (0, 0.0))
+    if time.time() < after:
+        return False
+    if batch.dest_id and worker.store.mail.folder_state(batch.dest_id).wire.startswith(NOT_THERE):
+        return False
+    try:
+        await _batch(worker, batch, last_try=failures >= ATTEMPTS)
+        worker.delayed.pop(course, None)
+    except Refused as error:  # temporary: what is final was dealt with
+        worker.delayed[course] = (failures + 1, time.time() + _pause(failures))
+        log.info("%s: a batch must wait: %s", worker.name, error.code)
+    return True
 
 
 def next_try(worker: Worker) -> float:
     """When something that waits may be tried again, in seconds since the epoch; infinity if nothing waits."""
     times = [after for _, after in worker.delayed.values()]
+    times.append(worker.store.intents.next_errand(worker.id, time.time()))
     if worker.recover_after > time.time():
         times.append(worker.recover_after)
     return min((after for after in times if after > time.time()), default=float("inf"))
@@ -275,9 +295,11 @@ async def _errand(worker: Worker, errand: Errand) -> None:
         intents.errand_done(errand.id)
     except Refused as error:
         if error.temporary and errand.attempts < ATTEMPTS:
-            intents.errand_later(errand.id, time.time() + min(900.0, 5.0 * 2**errand.attempts))
+            intents.errand_later(errand, time.time() + min(900.0, 5.0 * 2**errand.attempts), safe_line(error.words))
+            worker.news(accounts=True)
             return
-        intents.errand_failed(errand.id, safe_line(f"the server would not {errand.kind}: {error.words}"), worker.name)
+        said = safe_line(f"the server would not {described(errand.kind, errand.arg)}: {error.words}")
+        intents.errand_failed(errand.id, said, worker.name)
         worker.news(notices=True)
     else:
         intents.errand_done(errand.id)
@@ -287,6 +309,8 @@ async def _errand(worker: Worker, errand: Errand) -> None:
 async def _copy(worker: Worker, errand: Errand) -> None:
     """Copy placements; one that was begun before a crash is looked for in the target first."""
     target = worker.store.mail.folder_state(FolderId(errand.arg["dest"]))
+    if target.wire.startswith(NOT_THERE):
+        raise Refused("the folder is not there yet", temporary=True)
     places = [p for p in worker.store.mail.places(errand.arg["placements"]) if p.uid is not None]
     wire = target.wire
     if errand.phase == "":
@@ -315,22 +339,64 @@ async def _copy(worker: Worker, errand: Errand) -> None:
 
 async def _folder_change(worker: Worker, errand: Errand) -> None:
     """CREATE, RENAME, DELETE, SUBSCRIBE, UNSUBSCRIBE; what is done already is done."""
-    arg = errand.arg
+    state = worker.store.mail.folder_state(FolderId(errand.arg["folder"]))
     if errand.kind == "create":
-        name = encode_name(arg["path"])
-        folders = await worker.call(lambda s: s.list_folders())
-        if all(folder.wire != name for folder in folders):
-            await worker.call(lambda s: s.create(name))
-            await worker.call(lambda s: s.subscribe(name, True))
+        await _create(worker, state, encode_name(errand.arg["path"]))
+    elif state.wire.startswith(NOT_THERE):
+        raise Refused("the folder is not there yet", temporary=True)
+    elif errand.kind == "rename":
+        await _rename(worker, state, errand)
+    elif errand.kind == "delete":
+        await _delete_folder(worker, state, errand)
     else:
-        state = worker.store.mail.folder_state(FolderId(arg["folder"]))
-        wire = state.wire
-        if errand.kind == "rename":
-            new = encode_name(arg["path"])
-            await worker.call(lambda s: s.rename(wire, new))
-            worker.store.mail.rename_folder(state.id, new, safe_line(arg["path"]))
-        elif errand.kind == "delete":
-            await worker.call(lambda s: s.delete(wire))
-        else:
-            await worker.call(lambda s: s.subscribe(wire, errand.kind == "subscribe"))
+        await worker.call(lambda s: s.subscribe(state.wire, errand.kind == "subscribe"))
     await worker.folders.list_all()
+
+
+async def _create(worker: Worker, state: FolderState, wire: bytes) -> None:
+    folders = await worker.call(lambda s: s.list_folders())
+    if all(folder.wire != wire for folder in folders):
+        await worker.call(lambda s: s.create(wire))
+        await _subscribe(worker, wire, yes=True)
+    worker.store.mail.name_folder(state.id, wire)
+
+
+async def _rename(worker: Worker, state: FolderState, errand: Errand) -> None:
+    """RENAME, which takes the folders below along but, on most servers, no subscriptions (RFC 3501 §6.3.5)."""
+    new = encode_name(errand.arg["path"])
+    if state.wire == new:
+        return
+    mail = worker.store.mail
+    inside = below(mail.folder(state.id), mail.folders(worker.id))
+    subscribed = [mail.folder_state(one.id) for one in [mail.folder(state.id), *inside] if one.subscribed]
+    worker.store.intents.errand_phase(errand, "begun", wire=new.hex())
+    await worker.call(lambda s: s.rename(state.wire, new))
+    mail.rename_folder(state.id, new, safe_line(errand.arg["path"]))
+    for one in subscribed:
+        await _subscribe(worker, mail.folder_state(one.id).wire, yes=True)
+        await _subscribe(worker, one.wire, yes=False)
+
+
+async def _delete_folder(worker: Worker, state: FolderState, errand: Errand) -> None:
+    """DELETE, if nothing is in it that the user has not been told of."""
+    words = ""
+    if worker.store.mail.has_inferiors(state.id):
+        words = "there are folders below it"
+    elif state.selectable:
+        there = (await worker.call(lambda s: s.status(state.wire))).messages
+        if there > errand.arg.get("expected", there):
+            words = f"it holds {there:,} messages now, {errand.arg['expected']:,} when you asked"
+    if words:
+        worker.store.intents.errand_failed(errand.id, safe_line(f"{state.path} was not deleted: {words}"), worker.name)
+        worker.news(notices=True)
+        return
+    await worker.call(lambda s: s.delete(state.wire))
+    await _subscribe(worker, state.wire, yes=False)
+
+
+async def _subscribe(worker: Worker, wire: bytes, *, yes: bool) -> None:
+    """What belongs to another change and does not undo it if it fails."""
+    try:
+        await worker.call(lambda s: s.subscribe(wire, yes))
+    except Refused as error:
+        log.info("%s: a subscription could not be changed: %s", worker.name, error.code)

@@ -104,7 +104,11 @@ class Folders:
         if not self.worker.dirty:
             return None
         open_id = self.worker.manager.open_folder(self.worker.id)
-        folders = {folder.id: folder for folder in self.mail.folders(self.worker.id) if folder.selectable}
+        folders = {
+            folder.id: folder
+            for folder in self.mail.folders(self.worker.id)
+            if folder.selectable and folder.pending != "create"
+        }
         candidates = [folder_id for folder_id in self.worker.dirty if folder_id in folders]
         if not candidates:
             self.worker.dirty.clear()

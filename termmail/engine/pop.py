@@ -185,7 +185,7 @@ class PopWorker:
         if errand.kind == "copy":
             drop.copy(arg["placements"], FolderId(arg["dest"]))
         elif errand.kind == "create":
-            drop.create_folder(self.id, arg["path"])
+            drop.make_folder(FolderId(arg["folder"]))
         elif errand.kind == "rename":
             drop.rename_folder(FolderId(arg["folder"]), arg["path"])
         elif errand.kind == "delete":

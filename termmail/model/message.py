@@ -71,6 +71,7 @@ class Folder:
     unread: int
     srv_total: int  # what the server said last; -1: not asked yet
     complete: bool  # every message of the server is here
+    pending: str = ""  # what the server has not heard of: create, rename, subscribe, unsubscribe
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from termmail.model.errors import DiskFull, StoreBusy, StoreCorrupt, StoreError
 
 if TYPE_CHECKING:
     from termmail.paths import Paths
+    from termmail.store.folders import FolderWishes
     from termmail.store.intents import Intents
     from termmail.store.mail import MailStore
     from termmail.store.maildrop import Maildrop
@@ -263,6 +264,13 @@ class Store:
         from termmail.store.intents import Intents
 
         return Intents(self.db)
+
+    @cached_property
+    def folders(self) -> FolderWishes:
+        """What the user wants of folders."""
+        from termmail.store.folders import FolderWishes
+
+        return FolderWishes(self.mail, self.intents)
 
     @cached_property
     def queue(self) -> Queue:

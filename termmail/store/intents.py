@@ -219,7 +219,8 @@ class Intents:
         return Done(SafeText(f"copied {_several(len(places))} to {target.path}"), len(places))
 
     def errand(self, account_id: AccountId, kind: str, **arg: Any) -> int:
-        """Queue a copy or a folder change; its id."""
+        """Queue a copy or a folder change (folders.py); its id."""
+        arg["at"] = time.time()
         with self.db.transaction(durable=True):
             cursor = self.db.execute(
                 "INSERT INTO errand (account_id, kind, arg) VALUES (?, ?, ?)", (account_id, kind, json.dumps(arg))
@@ -475,23 +476,39 @@ class Intents:
                 "UPDATE errand SET phase = ?, arg = ? WHERE id = ?", (phase, json.dumps(errand.arg | facts), errand.id)
             )
 
+    def cancel_errand(self, errand_id: int) -> None:
+        """It is no longer wanted; a folder that was only to be made is none any more."""
+        with self.db.transaction(durable=True):
+            row = self.db.one("SELECT kind, arg FROM errand WHERE id = ?", (errand_id,))
+            self.db.execute("DELETE FROM errand WHERE id = ?", (errand_id,))
+            if row is not None and row[0] == "create" and (folder := json.loads(row[1]).get("folder")):
+                self.mail.unmake_folder(FolderId(folder))
+
     def errand_done(self, errand_id: int) -> None:
         """It is carried out."""
         with self.db.transaction(durable=True):
             self.db.execute("DELETE FROM errand WHERE id = ?", (errand_id,))
 
     def errand_failed(self, errand_id: int, words: SafeText, account: str) -> None:
-        """The server will not do it; the user is told."""
+        """The server will not do it; what was shown of it goes, and the user is told."""
         with self.db.transaction(durable=True):
-            self.db.execute("DELETE FROM errand WHERE id = ?", (errand_id,))
+            self.cancel_errand(errand_id)
             self.mail.notice(account, words)
 
-    def errand_later(self, errand_id: int, not_before: float) -> None:
-        """Try again then."""
+    def errand_later(self, errand: Errand, not_before: float, words: SafeText) -> None:
+        """Try again then; `words`: why not now."""
         with self.db.transaction():
             self.db.execute(
-                "UPDATE errand SET attempts = attempts + 1, not_before = ? WHERE id = ?", (not_before, errand_id)
+                "UPDATE errand SET attempts = attempts + 1, not_before = ?, arg = ? WHERE id = ?",
+                (not_before, json.dumps(errand.arg | {"error": words}), errand.id),
             )
+
+    def next_errand(self, account_id: AccountId, now: float) -> float:
+        """When an errand that must wait is due; infinity if none waits."""
+        row = self.db.one(
+            "SELECT min(not_before) FROM errand WHERE account_id = ? AND not_before > ?", (account_id, now)
+        )
+        return float(row[0]) if row and row[0] is not None else float("inf")
 
 
 def _wanted(place: Placement, change: Change) -> tuple[int, str, FolderId | None] | None:

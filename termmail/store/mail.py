@@ -28,6 +28,7 @@ from termmail.model.message import (
     Row,
 )
 from termmail.store.db import Database
+from termmail.store.folders import NOT_THERE, Wish, laid_over
 from termmail.text import SafeText, safe_line
 
 PENDING_FLAGS = 0xFFFF  # the low bits of `pending` are Flag bits
@@ -235,7 +236,14 @@ class MailStore:
                 values,
             )
         ]  # fmt: skip
+        if wishes := self._folder_wishes():
+            found = laid_over(found, wishes)
         return sorted(found, key=lambda f: (f.account_id, _ROLE_ORDER[f.role], f.path.casefold()))
+
+    def _folder_wishes(self) -> list[Wish]:
+        """What is wanted of folders and not carried out, in order."""
+        rows = self.db.all("SELECT account_id, kind, arg FROM errand WHERE kind <> 'copy' ORDER BY id")
+        return [(account, kind, json.loads(arg)) for account, kind, arg in rows]
 
     def folder(self, folder_id: FolderId) -> Folder:
         """One folder.  Raises NotFound."""
@@ -268,6 +276,7 @@ class MailStore:
 
     def sync_folders(self, account_id: AccountId, remote: Sequence[RemoteFolderRow]) -> FolderChanges:
         """Make the folders here those of the server; one that is gone goes with its placements."""
+        self._finish_renames(account_id, {row.wire for row in remote})
         known = {
             bytes(row[1]): (FolderId(row[0]), row[2:])
             for row in self.db.all(
@@ -277,7 +286,9 @@ class MailStore:
         }
         added, changed = [], []
         there = {row.wire for row in remote}
-        removed = [folder_id for wire, (folder_id, _) in known.items() if wire not in there]
+        removed = [
+            folder_id for wire, (folder_id, _) in known.items() if wire not in there and not wire.startswith(NOT_THERE)
+        ]
         with self.db.transaction():
             for row in remote:
                 now = (row.path, row.delimiter, row.role.value, int(row.selectable), int(row.subscribed))
@@ -299,9 +310,61 @@ class MailStore:
         return FolderChanges(tuple(added), tuple(removed), tuple(changed))
 
     def rename_folder(self, folder_id: FolderId, wire: bytes, path: SafeText) -> None:
-        """The server has renamed a folder: it keeps its id and its mail here."""
+        """The server has renamed a folder: it and those below it keep their ids and their mail here."""
+        row = self.db.one("SELECT account_id, wire, path, delimiter FROM folder WHERE id = ?", (folder_id,))
+        if row is None or bytes(row[1]) == wire:
+            return
+        account_id, old, old_path, delimiter = row[0], bytes(row[1]), row[2], row[3]
         with self.db.transaction():
-            self.db.execute("UPDATE folder SET wire = ?, path = ? WHERE id = ?", (wire, path, folder_id))
+            for one, its_wire, its_path in self.db.all(
+                "SELECT id, wire, path FROM folder WHERE account_id = ?", (account_id,)
+            ):
+                inside = delimiter and bytes(its_wire).startswith(old + delimiter.encode())
+                if one == folder_id or inside:
+                    self.db.execute(
+                        "UPDATE folder SET wire = ?, path = ? WHERE id = ?",
+                        (wire + bytes(its_wire)[len(old) :], path + its_path[len(old_path) :], one),
+                    )
+
+    def _finish_renames(self, account_id: AccountId, there: set[bytes]) -> None:
+        """A rename that the server did before we heard of it: the new name is there, the old one is not."""
+        for account, kind, arg in self._folder_wishes():
+            if account != account_id or kind != "rename" or "wire" not in arg:
+                continue
+            row = self.db.one("SELECT wire FROM folder WHERE id = ?", (arg["folder"],))
+            new = bytes.fromhex(arg["wire"])
+            known = self.db.one("SELECT 1 FROM folder WHERE account_id = ? AND wire = ?", (account_id, new))
+            if row is not None and bytes(row[0]) not in there and new in there and known is None:
+                self.rename_folder(FolderId(arg["folder"]), new, SafeText(arg["path"]))
+
+    def name_folder(self, folder_id: FolderId, wire: bytes) -> None:
+        """A folder that was to be created is there now; if it was known already, the two become one."""
+        twin = self.db.one(
+            "SELECT id FROM folder WHERE wire = ? AND account_id = (SELECT account_id FROM folder WHERE id = ?)",
+            (wire, folder_id),
+        )
+        with self.db.transaction():
+            if twin is None:
+                self.db.execute("UPDATE folder SET wire = ?, lo = 0 WHERE id = ?", (wire, folder_id))
+            elif twin[0] != folder_id:
+                self.db.execute("UPDATE placement SET view_id = ? WHERE view_id = ?", (twin[0], folder_id))
+                self.db.execute("DELETE FROM folder WHERE id = ?", (folder_id,))
+
+    def has_inferiors(self, folder_id: FolderId) -> bool:
+        """There are folders below it on the server, as of the last LIST."""
+        row = self.db.one("SELECT account_id, wire, delimiter FROM folder WHERE id = ?", (folder_id,))
+        if row is None or not row[2]:
+            return False
+        start = bytes(row[1]) + row[2].encode()
+        wires = self.db.all("SELECT wire FROM folder WHERE account_id = ?", (row[0],))
+        return any(bytes(wire).startswith(start) for (wire,) in wires)
+
+    def unmake_folder(self, folder_id: FolderId) -> None:
+        """Forget a folder that was to be created, if it has not been."""
+        row = self.db.one("SELECT wire FROM folder WHERE id = ?", (folder_id,))
+        if row is not None and bytes(row[0]).startswith(NOT_THERE):
+            with self.db.transaction():
+                self._drop_folder(folder_id)
 
     def _drop_folder(self, folder_id: FolderId) -> None:
         """Delete a folder that the server no longer has, and what was in it."""

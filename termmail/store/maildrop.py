@@ -63,6 +63,14 @@ class Maildrop:
             )
         return FolderId(cursor.lastrowid or 0)
 
+    def make_folder(self, folder_id: FolderId) -> None:
+        """A folder that was wanted (folders.py) is one now.  Raises NotFound."""
+        path = self.mail.folder_state(folder_id).path
+        with self.db.transaction(durable=True):
+            self.db.execute(
+                "UPDATE folder SET wire = ?, uidvalidity = 1, srv_total = 0 WHERE id = ?", (path.encode(), folder_id)
+            )
+
     def rename_folder(self, folder_id: FolderId, path: str) -> None:
         """Another name, for the folders below it too.  Raises NotFound, Refused."""
         folder = self.mail.folder(folder_id)
@@ -79,7 +87,7 @@ class Maildrop:
 
     def delete_folder(self, folder_id: FolderId) -> None:
         """A folder and what is in it, for ever.  Raises NotFound, Refused for one that has a role."""
-        if self.mail.folder(folder_id).role:
+        if self.mail.folder_state(folder_id).role:
             raise Refused("this folder is needed", code="CANNOT")
         with self.db.transaction(durable=True):
             self.mail._drop_folder(folder_id)

@@ -131,8 +131,12 @@ def test_folders_are_made_renamed_and_deleted(server: DemoServer) -> None:
     assert run("folder", "delete", "Done").returncode == 0
     assert "Done" not in server.world.accounts["ada"].folders
     refused = run("folder", "delete", "INBOX")
+    assert refused.returncode == 2
+    assert b"INBOX is for inbox" in refused.stderr
+    server.faults.replies["CREATE"] = ["NO [CANNOT] not on a Tuesday"]
+    refused = run("folder", "create", "Nope")
     assert refused.returncode == 1
-    assert b"would not delete" in refused.stderr
+    assert b"the server would not create Nope: not on a Tuesday" in refused.stderr
 
 
 def test_accounts_are_added_tried_and_removed(server: DemoServer, profile: Paths) -> None:

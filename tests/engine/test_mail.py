@@ -108,12 +108,12 @@ async def test_folders_are_made_renamed_and_removed(rig):
     await rig.start()
     await rig.agree()
     account = rig.ui.mail.account_id("here")
-    rig.ui.intents.errand(account, "create", path="Work/Ideen für morgen")
+    rig.ui.folders.create(account, "Work/Ideen für morgen")
     await rig.settled()
     made = rig.folder("Work/Ideen für morgen")
-    rig.ui.intents.errand(account, "rename", folder=made, path="Later")
+    rig.ui.folders.rename(made, "Later")
     await rig.settled()
     assert rig.folder("Later") == made
-    rig.ui.intents.errand(account, "delete", folder=made)
+    rig.ui.folders.delete(made)
     await rig.settled()
     assert "Later" not in [folder.path for folder in rig.ui.mail.folders(account)]

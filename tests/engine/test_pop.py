@@ -113,12 +113,16 @@ async def test_everything_else_happens_here_and_can_be_undone(rig: PopRig) -> No
     rig.ui.intents.undo()
     await rig.until(lambda: rig.ui.intents.pending_count(account) == 0)
     assert sorted(rig.subjects()) == ["Letter 1", "Letter 2", "Letter 3"]
-    rig.ui.intents.errand(account, "create", path="Work")
-    await rig.until(lambda: any(f.path == "Work" for f in rig.ui.mail.folders()))
-    rig.ui.intents.copy([rig.one(3)], rig.ui.mail.find_folder(account, "Work").id)
-    rig.ui.intents.errand(account, "rename", folder=rig.folder("Work"), path="Deeds")
+    rig.ui.folders.create(account, "Work")
+    rig.ui.intents.copy([rig.one(3)], rig.folder("Work"))
+    await rig.until(lambda: rig.ui.intents.pending_count(account) == 0)
+    rig.ui.folders.create(account, "Old")
+    rig.ui.intents.move([rig.one(3, "Work")], rig.folder("Old"))
+    rig.ui.folders.delete(rig.folder("Work"))
+    rig.ui.folders.rename(rig.folder("Old"), "Deeds")
     await rig.until(lambda: rig.ui.intents.pending_count(account) == 0)
     assert rig.subjects("Deeds") == ["Letter 3"]
+    assert "Work" not in [f.path for f in rig.ui.mail.folders()]
     rig.ui.intents.errand(account, "delete", folder=rig.folder("Sent"))
     await rig.until(lambda: bool(rig.notices()))
     rig.ui.intents.delete_for_ever([rig.one(1)])
