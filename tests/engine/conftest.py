@@ -24,7 +24,10 @@ from termmail.model.account import Account, Security, Server
 from termmail.model.message import WIRE_FLAGS, Flag, PlacementId
 from termmail.paths import Paths
 from termmail.store.db import Store
+from tests.servers.courier import Courier
+from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot, need_dovecot
+from tests.servers.pymap import Pymap
 
 PATIENCE = 10.0
 _numbers = itertools.count(1)
@@ -45,6 +48,14 @@ class Place:
         self.host, self.port, self.user, self.password = host, port, user, password
         self.smtp_port = 0
         self.demo: DemoServer | None = None
+        self.prefix = ""  # before the name of every folder but INBOX (RFC 2342)
+        self.keywords = True  # it keeps keywords
+
+    def path(self, folder: str) -> str:
+        """The full name of a folder."""
+        if folder == "INBOX" or (self.prefix and folder.startswith(self.prefix)):
+            return folder
+        return self.prefix + (folder.replace("/", ".") if self.prefix else folder)
 
     @contextlib.contextmanager
     def client(self) -> Iterator[imaplib.IMAP4]:
@@ -61,17 +72,17 @@ class Place:
         with self.client() as other:
             for n in numbers:
                 when = imaplib.Time2Internaldate(1_795_000_000 + n)
-                status, words = other.append(folder, f"({flags})", when, letter(n))
+                status, words = other.append(self.path(folder), f"({flags})", when, letter(n))
                 assert status == "OK", words
 
     def flag(self, n: int, change: str, flag: str, folder: str = "INBOX") -> None:
         with self.client() as other:
-            other.select(folder)
+            other.select(self.path(folder))
             assert other.store(self._find(other, n), f"{change}FLAGS", f"({flag})")[0] == "OK"
 
     def remove(self, *numbers: int, folder: str = "INBOX") -> None:
         with self.client() as other:
-            other.select(folder)
+            other.select(self.path(folder))
             for n in numbers:
                 other.store(self._find(other, n), "+FLAGS", "(\\Deleted)")
             other.expunge()
@@ -87,7 +98,11 @@ class Place:
         with self.client() as other:
             for line in other.list()[1]:
                 assert isinstance(line, bytes)
-                name = line.decode().rpartition(' "/" ')[2].strip('"')
+                match = re.fullmatch(r'\(([^)]*)\) (?:"(.)"|NIL) (.+)', line.decode())
+                assert match
+                if "noselect" in match[1].lower() or "nonexistent" in match[1].lower():
+                    continue
+                name = match[3].strip('"')
                 if other.select(f'"{name}"', readonly=True)[1] == [b"0"]:
                     found[name] = []
                     continue
@@ -159,7 +174,7 @@ class Rig:
 
     def folder(self, path: str) -> int:
         account = self.ui.mail.account_id("here")
-        return self.ui.mail.find_folder(account, path).id
+        return self.ui.mail.find_folder(account, self.place.path(path)).id
 
     def ids(self, folder: str = "INBOX") -> list[PlacementId]:
         return [PlacementId(i) for _, i in self.ui.mail.page(self.folder(folder))]
@@ -226,15 +241,55 @@ def demo_place(server: DemoServer) -> Place:
     return place
 
 
-@pytest.fixture(params=[*WITHOUT, pytest.param("dovecot", marks=pytest.mark.dovecot)])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+CAPABILITIES = {
+    "dovecot": None,
+    "dovecot-middling": "IMAP4rev1 LITERAL+ UIDPLUS IDLE UNSELECT CHILDREN NAMESPACE CONDSTORE ENABLE",
+    "dovecot-bare": "IMAP4rev1",
+}
+OTHERS = ("cyrus", "courier", "pymap")
+ROLES = ("Drafts", "Sent", "Archive", "Junk", "Trash")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Dovecot | Cyrus | Courier]]:
+    """The server of that name, started when it is first asked for."""
+    running: dict[str, Dovecot | Cyrus | Courier] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(name: str) -> Dovecot | Cyrus | Courier:
+            if name not in running:
+                if name in CAPABILITIES:
+                    need_dovecot()
+                    made: Dovecot | Cyrus | Courier = Dovecot(
+                        tmp_path_factory.mktemp(name), capability=CAPABILITIES[name]
+                    )
+                else:
+                    made = Cyrus() if name == "cyrus" else Courier()
+                running[name] = stack.enter_context(made)
+            return running[name]
+
+        yield get
+
+
+@pytest.fixture(params=[*WITHOUT, *CAPABILITIES, *OTHERS])
+def place(request: pytest.FixtureRequest, servers: Callable[[str], Dovecot | Cyrus | Courier]) -> Iterator[Place]:
     """A fresh user on every kind of server."""
-    if request.param == "dovecot":
-        server = request.getfixturevalue("dovecot")
-        yield Place(server.host, server.imap_port, f"engine{next(_numbers)}", server.password)
-        return
-    with DemoServer(without=WITHOUT[request.param]) as demo:
-        yield demo_place(demo)
+    if request.param in WITHOUT:
+        with DemoServer(without=WITHOUT[request.param]) as demo:
+            yield demo_place(demo)
+    elif request.param == "pymap":
+        with Pymap() as server:  # it knows one user only
+            made = Place(server.host, server.imap_port, server.user, server.password)
+            made.keywords = False
+            with made.client() as other:
+                for name in ROLES:
+                    other.create(name)
+            yield made
+    else:
+        known = servers(request.param)
+        made = Place(known.host, known.imap_port, f"engine{next(_numbers)}", known.password)
+        made.prefix = "INBOX." if request.param == "courier" else ""
+        yield made
 
 
 @pytest.fixture

@@ -20,21 +20,21 @@ async def test_what_was_wanted_offline_happens_in_order(rig):
     intents.move([rig.one(1), rig.one(2)], ideas)
     intents.copy([rig.one(3)], work)
     folders.rename(work, "Jobs")
-    assert "Jobs/Ideas" in paths(rig)
+    assert rig.place.path("Jobs/Ideas") in paths(rig)
     await rig.start()
     await rig.agree()
     assert sorted(rig.subjects("Jobs/Ideas")) == ["Letter 1", "Letter 2"]
     assert rig.subjects("Jobs") == ["Letter 3"]
     assert rig.folder("Jobs") == work
     assert rig.folder("Jobs/Ideas") == ideas
-    jobs = [f for f in rig.ui.mail.folders(account) if f.path.startswith("Jobs")]
+    jobs = [f for f in rig.ui.mail.folders(account) if f.path.startswith(rig.place.path("Jobs"))]
     assert all(f.pending == "" and f.subscribed for f in jobs)
 
 
 async def test_a_folder_that_is_renamed_keeps_its_mail_here(rig):
     with rig.place.client() as other:
         for name in ("Work", "Work/2025"):
-            other.create(name)
+            other.create(rig.place.path(name))
     rig.place.add(1, 2, folder="Work/2025")
     await rig.start()
     await rig.agree()
@@ -42,29 +42,29 @@ async def test_a_folder_that_is_renamed_keeps_its_mail_here(rig):
     rig.ui.folders.move(rig.folder("Work"), rig.folder("Archive"))
     await rig.agree()
     assert rig.ids("Archive/Work/2025") == before
-    assert "Work" not in paths(rig)
+    assert rig.place.path("Work") not in paths(rig)
 
 
 async def test_a_folder_goes_with_what_is_below_it_but_not_with_what_was_moved_away(rig):
     with rig.place.client() as other:
         for name in ("Work", "Work/2025"):
-            other.create(name)
+            other.create(rig.place.path(name))
     rig.place.add(1, 2, folder="Work/2025")
     await rig.start()
     await rig.agree()
     await rig.stop()
     rig.ui.intents.move([rig.one(1, "Work/2025")], rig.folder("Archive"))
     rig.ui.folders.delete(rig.folder("Work"))
-    assert "Work" not in paths(rig)
+    assert rig.place.path("Work") not in paths(rig)
     await rig.start()
     await rig.agree()
     assert rig.subjects("Archive") == ["Letter 1"]
-    assert not [path for path in paths(rig) if path.startswith("Work")]
+    assert not [path for path in paths(rig) if path.startswith(rig.place.path("Work"))]
 
 
 async def test_a_folder_that_has_filled_since_is_not_deleted(rig):
     with rig.place.client() as other:
-        other.create("Work")
+        other.create(rig.place.path("Work"))
     rig.place.add(1, folder="Work")
     await rig.start()
     await rig.agree()
@@ -106,16 +106,16 @@ async def test_what_must_wait_says_why_and_when(here):
 
 async def test_subscriptions_are_changed(rig):
     with rig.place.client() as other:
-        other.create("Lists")
-        other.subscribe("Lists")
+        other.create(rig.place.path("Lists"))
+        other.subscribe(rig.place.path("Lists"))
     await rig.start()
     await rig.agree()
     for yes in (False, True):
         rig.ui.folders.subscribe(rig.folder("Lists"), yes=yes)
-        assert next(f for f in rig.ui.mail.folders() if f.path == "Lists").subscribed == yes
+        assert next(f for f in rig.ui.mail.folders() if f.path == rig.place.path("Lists")).subscribed == yes
         await rig.settled()
         with rig.place.client() as other:
             there = await asyncio.to_thread(lambda: other.lsub()[1])
         assert any(b"Lists" in (line or b"") for line in there) == yes
-        lists = next(f for f in rig.ui.mail.folders() if f.path == "Lists")
+        lists = next(f for f in rig.ui.mail.folders() if f.path == rig.place.path("Lists"))
         assert (lists.subscribed, lists.pending) == (yes, "")

@@ -195,8 +195,11 @@ class Folders(Conversation):
         self._run(b"DELETE", mailbox(name))
 
     def _leave(self, name: bytes) -> None:
-        """Close a folder that is about to change, without expunging anything."""
-        if self.selected and self.selected == name:
+        """Close a folder that is about to change, or one below it, without expunging anything.
+
+        Cyrus 3.6 says that all messages of a selected folder have vanished when the one above it is renamed.
+        """
+        if self.selected and self.selected.startswith(name):
             self._part()
             with contextlib.suppress(Refused):
                 self._run(*((b"UNSELECT",) if "UNSELECT" in self.capabilities else (b"EXAMINE", b"INBOX")))
