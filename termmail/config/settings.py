@@ -111,8 +111,11 @@ ACCOUNT_KEYS: dict[str, str] = {
     "name": "The name that recipients see.",
     "aliases": 'Other addresses of yours; "*@example.org" for all of a domain.',
     "signature": "Put below what you write.",
+    "cache": 'IMAP: which whole messages are kept here: "headers" (those you open, and the newest), "bodies" (all), "none".',
+    "cache-limit": "How many MB of them at most; the oldest go first (left out: no limit).",
     "sent-copy": 'Who puts the copy into Sent: "auto", "append" (termmail) or "server".',
 }
+_CHOICES = {"sent-copy": ("auto", "append", "server"), "cache": ("headers", "bodies", "none")}  # the default first
 SERVER_KEYS: dict[str, str] = {
     "kind": "imap or pop3 (incoming), smtp (outgoing).",
     "host": "The server's name; required.",
@@ -230,14 +233,16 @@ class _Reader:
         if incoming is None or ("outgoing" in found and outgoing is None):
             return None
         texts = {}
-        for key in ("name", "signature", "sent-copy"):
-            value = found.get(key, "auto" if key == "sent-copy" else "")
-            if not isinstance(value, str) or (key == "sent-copy" and value not in ("auto", "append", "server")):
-                self.problem(
-                    table, key, "should be auto, append or server" if key == "sent-copy" else "should be a text"
-                )
-                value = "auto" if key == "sent-copy" else ""
-            texts[key] = value
+        for key in ("name", "signature", *_CHOICES):
+            choices = _CHOICES.get(key)
+            value = texts[key] = found.get(key, choices[0] if choices else "")
+            if not isinstance(value, str) or (choices and value not in choices):
+                self.problem(table, key, f"should be {', '.join(choices)}" if choices else "should be a text")
+                texts[key] = choices[0] if choices else ""
+        limit = found.get("cache-limit", 0)
+        if type(limit) is not int or not 0 <= limit <= 1_000_000:
+            self.problem(table, "cache-limit", "should be a whole number of MB, 0 for no limit")
+            limit = 0
         aliases = found.get("aliases", [])
         if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
             self.problem(table, "aliases", "should be a list of addresses")
@@ -245,6 +250,7 @@ class _Reader:
         return Account(
             name, email, texts["name"], incoming, outgoing, tuple(aliases), texts["signature"],
             self.folders(f"{table}.folders", found.get("folders", {})), texts["sent-copy"],
+            texts["cache"], limit,
         )  # fmt: skip
 
     def folders(self, table: str, found: Any) -> dict[Role, str]:
@@ -412,6 +418,10 @@ def save_account(path: Path, account: Account) -> None:
         table["signature"] = account.signature
     if account.sent_copy != "auto":
         table["sent-copy"] = account.sent_copy
+    if account.cache != "headers":
+        table["cache"] = account.cache
+    if account.cache_limit:
+        table["cache-limit"] = account.cache_limit
     table["incoming"] = _server_table(account.incoming)
     if account.outgoing:
         table["outgoing"] = _server_table(account.outgoing)

@@ -78,6 +78,8 @@ class Account:
     signature: str = ""
     folders: dict[Role, str] = field(default_factory=dict)
     sent_copy: str = "auto"  # auto | append | server
+    cache: str = "headers"  # headers | bodies | none: which whole messages of an IMAP account are kept here
+    cache_limit: int = 0  # MB of them; 0: no limit
 
 
 class AccountState(StrEnum):

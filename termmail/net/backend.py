@@ -171,6 +171,9 @@ class ImapBackend(Protocol):
     def body(self, uid: int) -> bytes:
         r"""The whole message (BODY.PEEK[], never sets \Seen).  Refused with code NONEXISTENT if it is gone."""
 
+    def bodies(self, uids: Sequence[int], sink: Callable[[int, bytes], None]) -> None:
+        """The whole messages of these UIDs, each handed to `sink` as it comes; those that are gone are left out."""
+
     def store(
         self, uids: Sequence[int], *, add: Flag, remove: Flag, add_keywords: str = "", remove_keywords: str = ""
     ) -> None:

@@ -695,15 +695,18 @@ class MailStore:
 
     def put_body(self, message_id: MessageId, raw: bytes) -> None:
         """Keep a message; nobody waits for it any more."""
-        packed = zlib.compress(raw, 1)
+        self.put_bodies([(message_id, raw)])
+
+    def put_bodies(self, bodies: Sequence[tuple[MessageId, bytes]]) -> None:
+        """The same for several; those whose message is gone are passed over."""
+        now = time.time()
+        packed = [(zlib.compress(raw, 1), len(raw), now, message_id) for message_id, raw in bodies]
         with self.db.transaction():
-            if self.db.one("SELECT 1 FROM message WHERE id = ?", (message_id,)) is None:
-                return
-            self.db.execute(
-                "INSERT OR REPLACE INTO body (message_id, raw, size, fetched) VALUES (?, ?, ?, ?)",
-                (message_id, packed, len(raw), time.time()),
+            self.db.many(
+                "INSERT OR REPLACE INTO body (raw, size, fetched, message_id) SELECT ?, ?, ?, id FROM message WHERE id = ?",
+                packed,
             )
-            self.db.execute("DELETE FROM body_wanted WHERE message_id = ?", (message_id,))
+            self.db.many("DELETE FROM body_wanted WHERE message_id = ?", [(message_id,) for message_id, _ in bodies])
 
     def want_body(self, message_id: MessageId) -> None:
         """Somebody waits for this message."""
@@ -742,6 +745,50 @@ class MailStore:
             "ORDER BY p.flags & 1, p.sort DESC LIMIT ?",
             (folder_id, max_size, limit),
         )
+
+    def bodies_below(
+        self, folder_id: FolderId, limit: int, max_size: int, below: tuple[int, int]
+    ) -> tuple[list[tuple[MessageId, int, int]], tuple[int, int] | None]:
+        """(message, UID, size) of the next messages without a body, newest first from (sort, placement) `below` on.
+
+        And where to go on; None at the end of the folder.
+        """
+        rows = self.db.all(
+            "SELECT p.sort, p.id, m.id, p.uid, m.size, EXISTS (SELECT 1 FROM body b WHERE b.message_id = m.id) "
+            "FROM placement p JOIN message m ON m.id = p.message_id WHERE p.view_id = ? AND (p.sort, p.id) < (?, ?) "
+            "ORDER BY p.sort DESC, p.id DESC LIMIT ?",
+            (folder_id, *below, limit),
+        )
+        missing = [
+            (MessageId(row[2]), row[3], row[4])
+            for row in rows
+            if row[3] is not None and not row[5] and row[4] <= max_size
+        ]
+        return missing, (rows[-1][0], rows[-1][1]) if len(rows) == limit else None
+
+    def bodies_size(self, account_id: AccountId) -> int:
+        """Bytes of all bodies of an account, unpacked.  Reads every body's head: not for every day."""
+        row = self.db.one(
+            "SELECT coalesce(sum(b.size), 0) FROM body b JOIN message m ON m.id = b.message_id WHERE m.account_id = ?",
+            (account_id,),
+        )
+        return int(row[0])
+
+    def forget_bodies(self, account_id: AccountId, *, fetched_before: float, size: int = 2**63) -> None:
+        """Drop bodies that were fetched before that time, those of the oldest mail first, until so many bytes are gone."""
+        with self.db.transaction():
+            gone: list[tuple[MessageId]] = []
+            for message_id, has in self.db.execute(
+                "SELECT b.message_id, b.size FROM body b JOIN message m ON m.id = b.message_id "
+                "WHERE m.account_id = ? AND b.fetched < ? "
+                "ORDER BY (SELECT max(p.sort) FROM placement p WHERE p.message_id = m.id)",
+                (account_id, fetched_before),
+            ):
+                if size <= 0:
+                    break
+                gone.append((message_id,))
+                size -= has
+            self.db.many("DELETE FROM body WHERE message_id = ?", gone)
 
     def mark_poison(self, message_id: MessageId) -> None:
         """This message killed the worker: it is shown as source from now on."""

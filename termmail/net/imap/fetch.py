@@ -116,15 +116,23 @@ class Fetch(Conversation):
 
     def body(self, uid: int) -> bytes:
         """See `ImapBackend`."""
-        self.wire.expect(FETCH)
-        tag = self._begin(b"UID FETCH", b"%d (UID BODY.PEEK[])" % uid)
-        body: bytes | None = None
-        for response in self._answers(tag, literal_limit=wire.MESSAGE_LIMIT):
-            found = fetched.fetched(response) if b"BODY[" in response.line else None
-            if found and found.body is not None and found.uid in (uid, 0):
-                body = found.body
-            else:
-                self._event(response)
-        if body is None:
+        found: list[bytes] = []
+        self.bodies([uid], lambda _, raw: found.append(raw))
+        if not found:
             raise Refused("the message is no longer there", code="NONEXISTENT")
-        return body
+        return found[-1]
+
+    def bodies(self, uids: Sequence[int], sink: Callable[[int, bytes], None]) -> None:
+        """See `ImapBackend`."""
+        for text, asked in wire.uid_sets(uids):
+            self.wire.expect(FETCH)
+            tag = self._begin(b"UID FETCH", text + b" (UID BODY.PEEK[])")
+            for response in self._answers(tag, literal_limit=wire.MESSAGE_LIMIT):
+                found = fetched.fetched(response) if b"BODY[" in response.line else None
+                uid = found.uid if found is not None else 0
+                if not uid and len(asked) == 1:
+                    uid = asked[0]  # some servers leave it out
+                if found is not None and found.body is not None and uid in asked:
+                    sink(uid, found.body)
+                else:
+                    self._event(response)
