@@ -75,14 +75,14 @@ class TermmailApp(App[int]):
         self.loaded = loaded
         self.store = store
         self.with_engine = with_engine
-        self.first_theme = theme
+        self.themes, self._theme_problems = skin.register(self, paths)
+        self._begin_with(theme if theme in self.themes else "dusk")
         self.sandbox = Sandbox()
         self.keymap = keymap.load(paths.keys, actions.default_keys(), list(actions.BY_ID))
         self.keys = Keys(self.keymap.table)
         self.link: Link | None = None
         self.writing = Writing(self)
         self.mail = MailScreen(self)
-        self.themes: dict[str, Any] = {}
         self.first: tuple[str, dict[str, str]] | None = None  # what to open at once: setup, compose
         self._tasks: set[asyncio.Task[None]] = set()
         self._ahead = Ahead(self, self._take)
@@ -95,15 +95,21 @@ class TermmailApp(App[int]):
         """Our variables for themes that do not name them."""
         return skin.defaults()
 
+    def _begin_with(self, theme: str) -> None:
+        """A theme before the style sheet is read for the first time: each reading takes a tenth of the start."""
+        self.set_reactive(App.theme, theme)
+        dark = self.current_theme.dark
+        self.update_classes({f"-theme-{theme}": True, "-dark-mode": dark, "-light-mode": not dark}, update=False)
+        self.stylesheet.set_variables(self.get_css_variables())
+
     def action_none(self) -> None:
         """Keys that Textual binds and we do not want bound."""
 
     # -- life -------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.themes, problems = skin.register(self, self.paths)
-        self.theme = self.first_theme if self.first_theme in self.themes else "dusk"
         self.push_screen(self.mail)
+        problems = self._theme_problems
         problems += theme_files.unknown(self.settings.ui.theme, self.themes, self.paths.settings)
         problems += [*self.keymap.problems, *self.loaded.problems]
         self.call_after_refresh(self._after_first_paint, [str(one) for one in problems])
