@@ -131,6 +131,19 @@ async def test_paging_keeps_the_cursor_in_its_place_on_the_screen(filled: Filled
         assert mail.list.cursor == 0
 
 
+async def test_the_list_comes_back_as_it_was_after_reading_on(filled: Filled, opened: Opened) -> None:
+    async with opened(filled, size=(80, 24)) as pilot:
+        mail = screen(pilot)
+        await pilot.press("j", "enter", "J", "J", "h")
+        await until(lambda: mail.list.size.height)
+        await pilot.pause()
+        assert (mail.list.cursor, mail.list.scroll_offset.y) == (3, 0)
+        await pilot.press("enter", *("J",) * 30, "h")
+        await pilot.pause()
+        assert mail.list.cursor == 33
+        assert 33 - mail.list.size.height < mail.list.scroll_offset.y <= 33
+
+
 async def test_a_new_message_above_moves_neither_cursor_nor_scroll(filled: Filled, opened: Opened) -> None:
     async with opened(filled, size=(80, 24)) as pilot:
         mail = screen(pilot)

@@ -160,7 +160,7 @@ class Lines(ScrollView, can_focus=True):
             return False
         old, self.cursor = self.cursor, index
         top, height = round(self.scroll_offset.y), self.size.height
-        if index < top or index >= top + height:
+        if height and (index < top or index >= top + height):  # without a height it is hidden: `on_show` scrolls
             aim = index if index < top else index - height + 1
             if abs(index - old) > height:
                 aim = index - height // 2
@@ -170,6 +170,13 @@ class Lines(ScrollView, can_focus=True):
             self.redraw(old, index)
         self.moved(old)
         return True
+
+    def on_show(self) -> None:
+        """The cursor may have moved while nobody saw it: it comes into view by as few lines as it takes."""
+        top, height = round(self.scroll_offset.y), self.size.height
+        if self.shows_cursor and height and not top <= self.cursor < top + height:
+            aim = self.cursor if self.cursor < top else self.cursor - height + 1
+            self.scroll_to(y=max(0, aim), animate=False, force=True, immediate=True)
 
     def moved(self, old: int) -> None:
         """The cursor has left a line."""
