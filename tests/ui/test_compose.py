@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from termmail.config import settings
 from termmail.model.draft import Attachment, Draft, Kind, SendState
 from termmail.store.db import Store
 from termmail.ui import foreign
@@ -76,6 +78,20 @@ async def test_what_is_typed_and_reviewed_leaves_as_it_was_typed(filled: Filled,
         assert (message["To"], message["Subject"], message["From"]) == ("grace@navy.example", "Notes, again", ADA)
         assert message.get_content().split() == ["Dear", "Grace,", "all", "is", "well."]
         assert filled.store.queue.drafts() == []
+
+
+async def test_an_account_that_cannot_send_says_so_before_anything_is_queued(filled: Filled, opened: Opened) -> None:
+    loaded = settings.load(filled.paths.settings).settings.account("home")
+    assert loaded is not None
+    settings.save_account(filled.paths.settings, replace(loaded, outgoing=None))
+    async with opened(filled, size=(80, 24)) as pilot:
+        composer = await composing(pilot, draft())
+        await pilot.press("escape")
+        assert "no outgoing server" in bar(composer).replace("\n", " ")
+        await pilot.press("y")
+        await pilot.pause()
+        assert pilot.app.screen is composer
+        assert filled.store.queue.outbox() == []
 
 
 async def test_bcc_is_in_the_envelope_only(filled: Filled, opened: Opened) -> None:

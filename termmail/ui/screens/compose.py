@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 AUTOSAVE = 1.0  # seconds after the first key that is not saved yet
 FIELDS = ("to", "cc", "bcc", "subject")
 _ADDRESSES = ("to", "cc", "bcc")
+MUTE = SafeText(
+    "this account has no outgoing server and cannot send: choose another identity, or add one to the settings"
+)
 
 
 class ComposeScreen(ModalScreen[str]):
@@ -146,7 +149,8 @@ class ComposeScreen(ModalScreen[str]):
         found = check(self.draft)
         mark = self.owner.mail.glyphs.warning
         words += [safe_line(f"{mark} {one.words}") for one in found if one.words != self.words]
-        fatal = any(one.fatal for one in found)
+        words += [safe_line(f"{mark} {MUTE}")] if self._mute() and self.words != MUTE else []
+        fatal = any(one.fatal for one in found) or self._mute()
         send = [] if fatal else [("y", "send anyway" if found else "send")]
         self.bar.show(
             words,
@@ -156,6 +160,11 @@ class ComposeScreen(ModalScreen[str]):
                 ("p", "keep draft"), ("n", "discard"),
             ],
         )  # fmt: skip
+
+    def _mute(self) -> bool:
+        """The account has no server to send by."""
+        account = self.owner.settings.account(self.draft.account)
+        return account is not None and account.outgoing is None
 
     def on_input_changed(self, _: Input.Changed) -> None:
         self._typed()
@@ -236,6 +245,9 @@ class ComposeScreen(ModalScreen[str]):
         from termmail.mime import compose
 
         self.save()
+        if self._mute():
+            self.say(MUTE)
+            return
         self._busy = True
         draft = self.draft
         try:
