@@ -10,6 +10,7 @@ from termmail.config import secrets
 from termmail.config.settings import Loaded
 from termmail.engine.kinds import AccountWorker
 from termmail.engine.pop import PopWorker
+from termmail.engine.pulse import Pulse
 from termmail.engine.worker import Worker
 from termmail.link import Again
 from termmail.model.account import Account, Server
@@ -36,6 +37,8 @@ class AccountManager:
         self.headers_only = headers_only
         self.workers: dict[str, AccountWorker] = {}
         self._secrets: dict[str, str] = {}
+        self.pulse = Pulse(self._changed)
+        self._probing: set[asyncio.Task[None]] = set()
 
     def secret(self, server: Server) -> str:
         """The password of a server, asked for once.  From any thread.  Raises SecretError."""
@@ -51,6 +54,7 @@ class AccountManager:
     async def apply(self, loaded: Loaded, only: list[str] | None = None) -> None:
         """Make the workers those of the settings; an account that changed is begun anew."""
         self._secrets.clear()
+        self.pulse.start()
         wanted = {account.name: account for account in loaded.settings.accounts if not only or account.name in only}
         for name in [name for name, worker in self.workers.items() if wanted.get(name) != worker.account]:
             await self.workers.pop(name).stop()
@@ -65,6 +69,13 @@ class AccountManager:
         kind = PopWorker if account.incoming.kind == "pop3" else Worker
         worker = self.workers[account.name] = kind(self, account, account_id)
         worker.start()
+
+    def _changed(self) -> None:
+        """The machine has slept, or its network is another."""
+        for worker in self.workers.values():
+            task = asyncio.get_running_loop().create_task(worker.resumed())
+            self._probing.add(task)
+            task.add_done_callback(self._probing.discard)
 
     def look(self, *, sync_now: bool = False) -> None:
         """Something may be wanted."""
@@ -86,5 +97,6 @@ class AccountManager:
 
     async def stop(self) -> None:
         """End all workers, within a second."""
+        self.pulse.stop()
         await asyncio.gather(*(worker.stop() for worker in self.workers.values()))
         self.workers.clear()

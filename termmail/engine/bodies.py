@@ -133,7 +133,7 @@ class Bodies:
             state = self.mail.folder_state(folder_id)
         except NotFound:
             return
-        spot = Spot(self.worker.main, state, state.uidvalidity)
+        spot = Spot(self.worker.back, state, state.uidvalidity)
         by_uid = {uid: message_id for message_id, uid, _ in missing}
         found: list[tuple[MessageId, bytes]] = []
         try:

@@ -68,7 +68,7 @@ async def _try(worker: Worker, batch: Batch) -> bool:
         await _batch(worker, batch, last_try=failures >= ATTEMPTS)
         worker.delayed.pop(course, None)
     except Refused as error:  # temporary: what is final was dealt with
-        worker.delayed[course] = (failures + 1, time.time() + _pause(failures))
+        worker.delayed[course] = (failures + 1, time.time() + (error.seconds or _pause(failures)))
         log.info("%s: a batch must wait: %s", worker.name, error.code)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from bisect import bisect_left, bisect_right
@@ -13,6 +14,7 @@ from termmail.engine.spot import MADE_ANEW, ORDER, Spot
 from termmail.model.account import AccountState, Role
 from termmail.model.errors import NotFound, Refused
 from termmail.model.message import FolderId
+from termmail.net.actor import Actor
 from termmail.net.backend import Changes, Events, FlagsOf, FolderStatus, RemoteFolder, Selected
 from termmail.store.mail import FolderState, RemoteFolderRow
 
@@ -43,6 +45,8 @@ class Folders:
         self.polled = 0.0  # when all of them were listed
         self.looked = 0.0  # when the open one was looked at, or all
         self._flags_at: dict[FolderId, float] = {}
+        self._spared: set[FolderId] = set()  # not all that was told of their flags has been applied
+        self._locks: dict[FolderId, asyncio.Lock] = {}
         self._unseen: dict[FolderId, int] = {}  # as STATUS said before the look that is due
 
     async def arrive(self) -> tuple[FolderId, Selected] | None:
@@ -61,8 +65,8 @@ class Folders:
         self._listed(await self.worker.call(lambda s: s.list_folders()))
 
     def _listed(self, remote: list[RemoteFolder]) -> None:
-        session = self.worker.main.session
-        self.worker.capabilities = session.capabilities if session else frozenset()
+        if session := self.worker.main.session:
+            self.worker.capabilities = session.capabilities
         rows = [self._row(folder) for folder in remote]
         changes = self.mail.sync_folders(self.worker.id, rows)
         self.polled = self.looked = time.monotonic()
@@ -70,9 +74,7 @@ class Folders:
         for folder in remote:
             state = known.get(folder.wire)
             if state is not None and folder.selectable:
-                self._note_status(state, folder.status)
-                if session and session.selected == folder.wire:  # its STATUS may be old (RFC 3501 §6.3.10)
-                    self.worker.dirty[state.id] = True
+                self.note_status(state, folder.status)
         if changes:
             self.worker.news(accounts=True, folders=[*changes.added, *changes.removed, *changes.changed])
 
@@ -84,7 +86,7 @@ class Folders:
             role = Role.NONE  # the settings name another folder for this
         return RemoteFolderRow(folder.wire, folder.path, folder.delimiter, role, folder.selectable, folder.subscribed)
 
-    def _note_status(self, state: FolderState, status: FolderStatus | None) -> None:
+    def note_status(self, state: FolderState, status: FolderStatus | None) -> None:
         if status is None:
             self.worker.dirty.setdefault(state.id, state.role == Role.INBOX)
         elif sync.has_news(state, status):
@@ -95,11 +97,16 @@ class Folders:
             if state.srv_total < 0 or state.uidvalidity == 0:
                 self.mail.set_folder_state(state.id, srv_total=status.messages, srv_unseen=status.unseen)
 
+    def inbox(self) -> FolderId | None:
+        """The INBOX, if the account has one."""
+        folder = self.mail.role_folder(self.worker.id, Role.INBOX)
+        return folder.id if folder else None
+
     def ids(self) -> list[FolderId]:
         """All folders of the account."""
         return [folder.id for folder in self.mail.folders(self.worker.id)]
 
-    def next_dirty(self) -> FolderId | None:
+    def next_dirty(self, *, open_one: bool, others: bool) -> FolderId | None:
         """The folder to look at next: the one on the screen, then by role."""
         if not self.worker.dirty:
             return None
@@ -110,23 +117,25 @@ class Folders:
             if folder.selectable and folder.pending != "create"
         }
         candidates = [folder_id for folder_id in self.worker.dirty if folder_id in folders]
+        for folder_id in self.worker.dirty.keys() - set(candidates):
+            del self.worker.dirty[folder_id]
+        candidates = [one for one in candidates if (open_one if one == open_id else others)]
         if not candidates:
-            self.worker.dirty.clear()
             return None
         return min(candidates, key=lambda f: (f != open_id, ORDER[folders[f].role], folders[f].path))
 
-    async def look(self, folder_id: FolderId) -> None:
+    async def look(self, folder_id: FolderId, line: Actor) -> None:
         """A folder that may have news: STATUS first where that is cheaper than SELECT."""
         sure = self.worker.dirty.pop(folder_id, True)
         try:
             state = self.mail.folder_state(folder_id)
-            selected = self.worker.main.session is not None and self.worker.main.session.selected == state.wire
+            selected = line.session is not None and line.session.selected == state.wire
             if not sure and state.uidvalidity and not selected:
-                status = await self.worker.call(lambda s: s.status(state.wire))
+                status = await line.call(lambda s: s.status(state.wire))
                 if not sync.has_news(state, status):
                     return
-                self._note_status(state, status)
-            await self.refresh(folder_id)
+                self.note_status(state, status)
+            await self.refresh(folder_id, line=line)
         except NotFound:
             pass
         except Refused as error:  # it went away under us, or is closed to us
@@ -134,22 +143,28 @@ class Folders:
                 self.worker.dirty[folder_id] = True
             log.info("%s: a folder cannot be read: %s", self.worker.name, error.code)
 
-    async def refresh(self, folder_id: FolderId, selected: Selected | None = None) -> None:
-        """Bring a folder up to date; older mail is left to backfill.  `selected`: SELECT has just told this."""
+    async def refresh(self, folder_id: FolderId, selected: Selected | None = None, line: Actor | None = None) -> None:
+        """Bring a folder up to date, by way of `line`; older mail is left to backfill.
+
+        `selected`: SELECT has just told this on the connection that is waited for.
+        """
+        async with self._locks.setdefault(folder_id, asyncio.Lock()):
+            await self._refresh(folder_id, selected, line or self.worker.main)
+
+    async def _refresh(self, folder_id: FolderId, selected: Selected | None, line: Actor) -> None:
         worker = self.worker
         worker.dirty.pop(folder_id, None)
         began = time.monotonic()
         state = self.mail.folder_state(folder_id, counted=True)
         if selected is None:
             known = sync.resume(state)
-            selected = await worker.call(lambda s: s.reselect(state.wire, known))
+            selected = await line.call(lambda s: s.reselect(state.wire, known))
         self.say_syncing(state)
         due = (
             began - self._flags_at.get(folder_id, -FLAGS_ALL) >= FLAGS_ALL
             or worker.manager.open_folder(worker.id) == folder_id
         )
-        newest = self.mail.newest_placement()
-        spot = Spot(worker.main, state, selected.uidvalidity)
+        spot = Spot(line, state, selected.uidvalidity)
         changed = vanished = 0
         for step in sync.plan(state, selected, flags_due=due):
             if isinstance(step, sync.Reset):
@@ -170,8 +185,7 @@ class Folders:
         if due:
             self._flags_at[folder_id] = began
         self._note_selected(folder_id, selected)
-        new = self.mail.newest_placement() - newest
-        self.note(state.path, Refreshed(new, changed, vanished, time.monotonic() - began))
+        self.note(state.path, Refreshed(spot.new, changed, vanished, time.monotonic() - began))
         worker.news(folders=[folder_id], accounts=True)
 
     async def _apply(self, spot: Spot, state: FolderState, changes: Changes) -> tuple[int, int]:
@@ -179,13 +193,14 @@ class Folders:
         changed = self.set_flags(spot.folder_id, changes.flags)
         gone = self._among(spot.folder_id, changes.vanished)
         doubtful = sync.suspicious(len(gone), state.local_count)
-        vanished = 0 if doubtful else self.mail.vanish(spot.folder_id, gone)
+        vanished = 0 if doubtful else self._vanish(spot.folder_id, gone)
         now = self.mail.folder_state(spot.folder_id, counted=True)
         if not doubtful:
-            told = await spot.call(lambda s: s.count(spot.wire))
-            now = self.mail.folder_state(spot.folder_id, counted=True)  # what came with that is applied
-            if now.lo != 1 or told in (-1, now.local_count):
-                return changed, vanished
+            for look in (lambda s: s.count(spot.wire), lambda s: s.count_anew(spot.wire)):
+                told = await spot.call(look)
+                now = self.mail.folder_state(spot.folder_id, counted=True)  # what came with that is applied
+                if now.lo != 1 or told in (-1, now.local_count):
+                    return changed, vanished
         found = await self._find_vanished(spot, sync.Uids(now.lo, now.hi))
         after = self.mail.folder_state(spot.folder_id, counted=True).local_count
         if (doubtful and found < len(gone)) or (not doubtful and after != now.local_count):
@@ -203,17 +218,35 @@ class Folders:
             found.update(known[bisect_left(known, low) : bisect_right(known, high)])
         return sorted(found)
 
+    def _flying(self, folder_id: FolderId) -> set[int]:
+        """UIDs of messages that we are changing just now: what became of them is for the flight to say."""
+        flights = self.worker.store.intents.flights(self.worker.id)
+        return {uid for flight in flights if flight.folder_id == folder_id for _, uid in flight.items}
+
+    def _vanish(self, folder_id: FolderId, gone: Sequence[int]) -> int:
+        """These are gone; how many were here."""
+        ours = self._flying(folder_id).intersection(gone)
+        return self.mail.vanish(folder_id, [uid for uid in gone if uid not in ours])
+
     def set_flags(self, folder_id: FolderId, flags: Sequence[FlagsOf]) -> int:
         """Flags as the server told them; how many differed."""
-        return self.mail.set_truth_flags(folder_id, [(f.uid, int(f.flags), f.keywords, f.modseq) for f in flags])
+        rows = [(f.uid, int(f.flags), f.keywords, f.modseq) for f in flags]
+        if ours := self._flying(folder_id).intersection(row[0] for row in rows):
+            self._spared.add(folder_id)
+            rows = [row for row in rows if row[0] not in ours]
+        return self.mail.set_truth_flags(folder_id, rows)
 
     def harvest(self, news: list[tuple[bytes, Events]]) -> None:
         """What servers said unasked, along with any answer: what is certain is applied, the rest is looked at."""
+        before = len(self.worker.dirty)
         by_wire = {state.wire: state for state in map(self.mail.folder_state, self.ids())}
         for wire, events in news:
             state = by_wire.get(wire)
             if events.alert:
                 self.worker.alert(events.alert)
+            for name, status in events.statuses:
+                if name in by_wire and by_wire[name].selectable:
+                    self.note_status(by_wire[name], status)
             if state is None or state.uidvalidity == 0:
                 continue
             self.set_flags(state.id, events.flags)
@@ -221,11 +254,13 @@ class Folders:
             if sync.suspicious(len(gone), self.mail.folder_state(state.id, counted=True).local_count if gone else 0):
                 self.worker.mark(state.id)
             elif gone:
-                self.mail.vanish(state.id, gone)
+                self._vanish(state.id, gone)
             if events.expunged or events.exists is not None:
                 self.worker.mark(state.id)
             if events.flags or gone:
                 self.worker.news(folders=[state.id], accounts=True)
+        if len(self.worker.dirty) > before:
+            self.worker.stir()
 
     def note(self, path: str, more: Refreshed) -> None:
         """Add to what was done in a folder."""
@@ -241,6 +276,9 @@ class Folders:
             "uidvalidity": selected.uidvalidity, "uidnext": selected.uidnext, "modseq": selected.modseq,
             "srv_total": selected.exists, "synced": time.time(),
         }  # fmt: skip
+        if folder_id in self._spared:
+            self._spared.discard(folder_id)
+            del columns["modseq"]
         if folder_id in self._unseen:
             columns["srv_unseen"] = self._unseen.pop(folder_id)
         if selected.exists == 0:
@@ -285,4 +323,4 @@ class Folders:
         missing = sorted(there - set(known))
         if missing:  # the server listed them late (sync.md §5.5.6)
             await self.worker.headers.these(spot, missing)
-        return self.mail.vanish(spot.folder_id, gone)
+        return self._vanish(spot.folder_id, gone)

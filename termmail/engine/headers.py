@@ -83,7 +83,7 @@ class Headers:
         folder = min(waiting, key=lambda f: (f.id != open_id, ORDER[f.role], f.path))
         state = self.mail.folder_state(folder.id)
         try:
-            await self._older_chunk(state, Spot(self.worker.main, state, state.uidvalidity))
+            await self._older_chunk(state, Spot(self.worker.back, state, state.uidvalidity))
         except Refused as error:
             if error.code == MADE_ANEW:
                 self.worker.dirty[state.id] = True
@@ -97,12 +97,12 @@ class Headers:
         if older is None:
             older = self.older[state.id] = await spot.call(lambda s: s.search(1, state.lo - 1))
         chunk = older[-self._chunk :]
-        began, newest = time.monotonic(), self.mail.newest_placement()
+        began = time.monotonic()
         if chunk:
             await self._headers(spot, lambda s, sink: s.headers(chunk, sink))
             del older[-len(chunk) :]
         took = time.monotonic() - began
-        self.worker.folders.note(state.path, Refreshed(self.mail.newest_placement() - newest, seconds=took))
+        self.worker.folders.note(state.path, Refreshed(spot.new, seconds=took))
         self._chunk = min(CHUNK_MOST, self._chunk * 2) if took < CHUNK_SECONDS else max(50, self._chunk // 2)
         self.mail.set_folder_state(state.id, lo=chunk[0] if older else 1)
         if not older:
@@ -136,5 +136,7 @@ class Headers:
     def _store(self, spot: Spot, batch: list[NewMessage]) -> None:
         if self.mail.folder_state(spot.folder_id).uidvalidity not in (0, spot.uidvalidity):
             raise Refused("the folder was made anew", code=MADE_ANEW, temporary=True)
+        newest = self.mail.newest_placement()
         self.mail.add_messages(spot.folder_id, batch)
+        spot.new += self.mail.newest_placement() - newest
         self.worker.news(folders=[spot.folder_id], accounts=True)

@@ -36,6 +36,9 @@ class AccountWorker(Protocol):
     def look(self, *, sync_now: bool = False) -> None:
         """There may be something new in the store; `sync_now`: ask the server for news too, even after errors."""
 
+    async def resumed(self) -> None:
+        """The machine has slept, or the network is another: try again at once."""
+
     def look_at_all(self) -> None:
         """The next look goes to every folder, and `report` tells what it found."""
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from termmail.engine.outbox import Sender
+from termmail.engine.trouble import classify
 from termmail.link import Again
 from termmail.mime.headers import has_attachment, received, summarise
 from termmail.model.account import Account, AccountState, Role
@@ -98,6 +99,11 @@ class PopWorker:
         self.poke.set()
         self.sender.poke.set()
 
+    async def resumed(self) -> None:
+        """The machine has slept, or the network is another: try again at once."""
+        self._failures = 0
+        self.look(sync_now=True)
+
     def look_at_all(self) -> None:
         """Count from here what `report` tells."""
         self._new, self._took = 0, 0.0
@@ -146,7 +152,9 @@ class PopWorker:
                 raise
             except Exception as error:
                 log.exception("%s: the worker failed", self.name)
-                self._tell(AccountState.OFFLINE, NetError(f"an internal error ({type(error).__name__}); see the log"))
+                self._tell(
+                    AccountState.UNREACHABLE, NetError(f"an internal error ({type(error).__name__}); see the log")
+                )
                 self._due = time.monotonic() + SLOW_MOST
             if not self.poke.is_set():
                 self.settled.set()
@@ -232,7 +240,7 @@ class PopWorker:
             self._due = time.monotonic() + DAY
         except TermmailError as error:
             log.info("%s: %s", self.name, type(error).__name__)
-            self._tell(AccountState.OFFLINE, error)
+            self._tell(classify(error), error)
             slow = min(SLOW_MOST, SLOW_FIRST * 2.0**self._failures)
             self._failures += 1
             self._due = time.monotonic() + slow * random.uniform(0.8, 1.2)  # noqa: S311

@@ -29,6 +29,7 @@ class Spot:
         self.folder_id = state.id
         self.wire = state.wire
         self.uidvalidity = uidvalidity
+        self.new = 0  # messages that were not known before
 
     async def call(self, function: Callable[[ImapSession], T], priority: int = NORMAL) -> T:
         """Run a function on the connection's thread, with the folder selected."""

@@ -76,14 +76,16 @@ def resume(state: FolderState) -> Resume | None:
 
 
 def has_news(state: FolderState, status: FolderStatus) -> bool:
-    """STATUS says that a look at the folder is worth it."""
-    if state.uidvalidity == 0 or status.uidvalidity != state.uidvalidity:
-        return status.messages != 0 or state.uidvalidity != 0
-    if status.uidnext != state.uidnext or status.messages != state.srv_total:
+    """STATUS says that a look at the folder is worth it; what it does not tell is as it was."""
+    if state.uidvalidity == 0:
+        return status.messages != 0
+    if status.uidvalidity not in (0, state.uidvalidity):
+        return True
+    if status.uidnext not in (0, state.uidnext) or status.messages not in (-1, state.srv_total):
         return True
     if status.modseq and state.modseq:
         return status.modseq != state.modseq
-    return status.unseen != state.srv_unseen
+    return status.unseen not in (-1, state.srv_unseen)
 
 
 def plan(state: FolderState, selected: Selected, *, flags_due: bool) -> list[Step]:

@@ -85,7 +85,9 @@ class Account:
 class AccountState(StrEnum):
     """Where an account stands; the words of the status line."""
 
-    OFFLINE = "offline"
+    OFFLINE = "offline"  # this machine is cut off, or nothing was tried yet
+    UNREACHABLE = "unreachable"  # the server does not answer, or breaks off
+    THROTTLED = "throttled"  # the server wants us to wait
     CONNECTING = "connecting"
     SYNCING = "syncing"
     ONLINE = "online"  # up to date, and watched

@@ -12,7 +12,9 @@
     ├── EngineError               the engine cannot be started or reached
     ├── MessageError              a draft that must not be sent as it is
     └── NetError                  a server; says whether trying again can help
-        ├── Unreachable           no route, no DNS, refused, timed out while connecting
+        ├── Unreachable           refused, or timed out while connecting
+        │   └── Offline           no route, no DNS: this machine is cut off
+        ├── Throttled             the server wants us to come back later, or allows no more connections
         ├── TlsError              certificate, protocol, missing STARTTLS; never retried in the clear
         ├── AuthRefused           the password or token was refused: needs the user
         ├── ConnectionLost        closed, reset or too slow (a deadline); the connection is gone
@@ -102,6 +104,25 @@ class Unreachable(NetError):
     exit_code = 75
 
 
+class Offline(Unreachable):
+    """This machine has no network, or no name server answers."""
+
+
+class Throttled(NetError):
+    """The server is there and will not serve us now.
+
+    `seconds`: when to come back, 0 if it did not say.  `crowded`: it allows no more connections at once.
+    """
+
+    temporary = True
+    exit_code = 75
+
+    def __init__(self, words: str, *, seconds: float = 0.0, crowded: bool = False) -> None:
+        super().__init__(words)
+        self.seconds = seconds
+        self.crowded = crowded
+
+
 class TlsError(NetError):
     """Certificate, protocol version or missing STARTTLS; never retried in the clear."""
 
@@ -128,7 +149,7 @@ class Refused(NetError):
 
     `code` is an IMAP response code (`TRYCREATE`, `OVERQUOTA`, …, RFC 5530) or an SMTP reply
     code with its enhanced status (`550 5.1.1`); empty if none was given.  `temporary` is set
-    for IMAP codes that RFC 5530 calls passing and for SMTP 4xx.
+    for IMAP codes that RFC 5530 calls passing and for SMTP 4xx.  `seconds`: when to try again, if the server said.
     """
 
     def __init__(
@@ -139,7 +160,9 @@ class Refused(NetError):
         temporary: bool = False,
         hint: str = "",
         account: str = "",
+        seconds: float = 0.0,
     ) -> None:
         super().__init__(words, hint=hint, account=account)
         self.code = code
         self.temporary = temporary
+        self.seconds = seconds

@@ -24,6 +24,8 @@ log = logging.getLogger("termmail.net")
 T = TypeVar("T")
 INTERACTIVE, NORMAL, BACKGROUND = 0, 5, 9
 _LAST = 99
+REST = 300.0  # seconds without a call after which a connection is closed
+PROBE = 10.0  # seconds in which a connection that lives must answer
 
 
 def _ignore(_: list[tuple[bytes, Events]]) -> None:
@@ -43,6 +45,7 @@ class Actor:
         self.on_news = on_news  # on the event loop, before the result of the call that the news came with
         self.name = name
         self.session: ImapSession | None = None
+        self.made = 0  # connections so far
         self._queue: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
         self._order = itertools.count()
         self._idling = False
@@ -59,10 +62,16 @@ class Actor:
         """Run a function on the connection's thread; lower priorities first.  Raises what it raises."""
         return await self._submit(function, priority)
 
-    async def idle(self, seconds: float) -> Events:
-        """IDLE until news, the time, or another call; then the news."""
+    async def idle(self, seconds: float, wire: bytes, since: int | None = None) -> Events:
+        """IDLE on a folder until news, the time, or another call; then the news.
+
+        `since`: the number of the connection (`made`) that was prepared for it; ConnectionLost if it is another by now.
+        """
 
         def run(session: ImapSession) -> Events:
+            if since not in (None, self.made):
+                raise ConnectionLost("the connection is not the one that was prepared")
+            session.select(wire)
             with self._lock:
                 self._idling = self._queue.empty()
             try:
@@ -123,7 +132,7 @@ class Actor:
     def _connected(self) -> ImapSession:
         if self._closed:
             raise ConnectionLost("the connection is closed")
-        if self.session is not None and self.session.wire.dead:
+        if self.session is not None and self.session.wire.over:
             self._drop()
         if self.session is None:
             session = self.factory()
@@ -131,6 +140,7 @@ class Actor:
                 session.wire.close()
                 raise ConnectionLost("the connection is closed")
             self.session = session
+            self.made += 1
         return self.session
 
     def _drop(self) -> None:
@@ -139,7 +149,7 @@ class Actor:
             session.wire.close()
 
     def _work(self) -> None:
-        while (job := self._queue.get()[2]) is not None:
+        while (job := self._next()) is not None:
             job()
         session, self.session = self.session, None
         if session is not None:
@@ -149,6 +159,28 @@ class Actor:
             while True:
                 if (job := self._queue.get_nowait()[2]) is not None:
                     job()
+
+    def _next(self) -> Callable[[], None] | None:
+        """The next job; while none comes for long the connection is given back, politely."""
+        while True:
+            try:
+                return self._queue.get(timeout=REST)[2]
+            except queue.Empty:
+                session, self.session = self.session, None
+                if session is not None:
+                    with contextlib.suppress(NetError):
+                        session.logout()
+
+    async def probe(self) -> bool:
+        """False if the connection no longer lives; it is ended then, so that the next call makes a new one."""
+        if self.session is None:
+            return True
+        try:
+            await asyncio.wait_for(self._submit(lambda s: s.probe(PROBE), INTERACTIVE), PROBE + 1)
+        except (TermmailError, TimeoutError):
+            self.abort()
+            return False
+        return True
 
     def abort(self) -> None:
         """Break the connection now; the running call raises ConnectionLost."""

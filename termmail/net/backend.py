@@ -87,7 +87,11 @@ class Events:
     expunged: bool = False
     vanished: tuple[tuple[int, int], ...] = ()  # ranges of UIDs (RFC 7162 §3.2.10)
     flags: tuple[FlagsOf, ...] = ()  # only those that came with a UID
-    folders: tuple[bytes, ...] = ()  # wire names with news (NOTIFY, RFC 5465)
+    statuses: tuple[
+        tuple[bytes, FolderStatus], ...
+    ] = ()  # other folders with news (NOTIFY, RFC 5465); only what changed
+    folders: bool = False  # folders were made, renamed, deleted or subscribed (NOTIFY)
+    overflow: bool = False  # the server will tell no more (NOTIFICATIONOVERFLOW)
     alert: SafeText = SafeText("")
 
     def __bool__(self) -> bool:
@@ -141,6 +145,9 @@ class ImapBackend(Protocol):
 
     def count(self, wire: bytes) -> int:
         """Messages in the folder as last told; -1 if it is not selected.  No round trip."""
+
+    def count_anew(self, wire: bytes) -> int:
+        """The same, with everything told that there is to tell."""
 
     def news(self) -> list[tuple[bytes, Events]]:
         """Everything unasked since the last call, by folder.  No round trip."""
@@ -200,6 +207,9 @@ class ImapBackend(Protocol):
 
     def subscribe(self, wire: bytes, yes: bool) -> None: ...
 
+    def probe(self, seconds: float) -> None:
+        """NOOP that must be answered in so long."""
+
     def noop(self) -> Events:
         """NOOP, and everything unasked that has gathered."""
 
@@ -208,6 +218,9 @@ class ImapBackend(Protocol):
 
     def idle(self, seconds: float) -> Events:
         """IDLE (RFC 2177) until something happens, `wake` is called or the time is up."""
+
+    def notify(self) -> list[tuple[bytes, FolderStatus]]:
+        """NOTIFY SET (RFC 5465): `idle` tells of all folders from now on; how they stand.  Refused if it is not there."""
 
     def wake(self) -> None:
         """End an `idle` now.  From any thread."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 
 from termmail.model.account import Security, Server
-from termmail.model.errors import ConnectionLost, Unreachable
+from termmail.model.errors import ConnectionLost, Offline, Unreachable
 from termmail.net import tls
 from termmail.net.dial import dial
 from termmail.text import safe_line
 
 CONNECT = 15.0  # seconds
+NO_ROUTE = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
 
 def reach(server: Server) -> socket.socket:
@@ -35,12 +37,13 @@ def reach(server: Server) -> socket.socket:
     except ConnectionRefusedError as error:
         raise Unreachable(f"{where} refuses connections", hint="check host and port") from error
     except socket.gaierror as error:
-        raise Unreachable(
+        raise Offline(
             f"the name {safe_line(server.host)} cannot be resolved", hint="check host, and the network"
         ) from error
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        raise Unreachable(f"{where} cannot be reached: {safe_line(str(words), 200)}") from error
+        kind = Offline if getattr(error, "errno", 0) in NO_ROUTE else Unreachable
+        raise kind(f"{where} cannot be reached: {safe_line(str(words), 200)}") from error
     return sock
 
 

@@ -53,6 +53,11 @@ class Stream:
         except OSError as error:
             raise self._lost(error) from error
 
+    @property
+    def over(self) -> bool:
+        """Broken, by the server or by us."""
+        return self.dead or self._aborted
+
     def expect(self, seconds: float) -> None:
         """A command begins: it has so long."""
         self.deadline = time.monotonic() + seconds

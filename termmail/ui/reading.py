@@ -21,7 +21,9 @@ PREVIEW = 0.08  # seconds the cursor rests before its message is rendered
 PATIENCE = 0.25  # seconds a message may take to open before the one that stood there goes
 READ_AFTER = 1.0  # seconds on the screen until a message counts as read
 DOCUMENTS = 32  # rendered messages that are kept
-CUT_OFF = (AccountState.OFFLINE, AccountState.AUTH, AccountState.TLS)
+CUT_OFF = (
+    AccountState.OFFLINE, AccountState.UNREACHABLE, AccountState.THROTTLED, AccountState.AUTH, AccountState.TLS,
+)  # fmt: skip
 
 
 class Reading(Part):

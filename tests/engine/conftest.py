@@ -202,6 +202,10 @@ class Rig:
             found[folder.path] = sorted(one, key=lambda pair: (pair[0], sorted(pair[1])))
         return found
 
+    async def watched(self) -> None:
+        """The connection that watches waits for news."""
+        await self.until(lambda: bool(self.worker.watch.actor and self.worker.watch.actor._idling))
+
     async def agree(self) -> None:
         """After everything has settled, server and store hold the same."""
         await self.settled()

@@ -71,7 +71,7 @@ async def test_the_first_page_takes_six_round_trips_and_the_next_session_two(on_
 
 
 async def test_a_server_that_cannot_take_commands_together_gets_them_one_by_one(behind, dovecot, monkeypatch):
-    monkeypatch.setattr("termmail.engine.worker.SLOW_FIRST", 0.02)
+    monkeypatch.setattr("termmail.engine.trouble.SLOW_FIRST", 0.02)
 
     def deaf(data, before):
         """Says nothing more once it has got two commands in one breath."""

@@ -312,7 +312,7 @@ async def test_without_ids_mail_is_known_by_its_header(hosted: Callable[..., Any
 
 async def test_a_server_that_cannot_tell_old_from_new_is_refused_in_words(hosted: Callable[..., Any]) -> None:
     rig, server = await hosted({b"UIDL": b"-ERR no\r\n", b"TOP": b"-ERR no\r\n"}, leave=False)
-    assert rig.pop.state == AccountState.OFFLINE
+    assert rig.pop.state == AccountState.UNREACHABLE
     assert "UIDL" in rig.ui.mail.accounts()[0].error
     assert b"DELE" not in server.got
 
@@ -325,7 +325,7 @@ async def test_what_quit_does_not_confirm_is_not_deleted(hosted: Callable[..., A
 
 async def test_a_maildrop_in_use_is_tried_again(hosted: Callable[..., Any]) -> None:
     rig, _ = await hosted({b"PASS": b"-ERR [IN-USE] locked by another session\r\n"})
-    assert rig.pop.state == AccountState.OFFLINE
+    assert rig.pop.state == AccountState.THROTTLED
     assert "locked" in rig.ui.mail.accounts()[0].error
 
 

@@ -165,19 +165,19 @@ async def test_a_server_with_room_for_one_connection_gets_one(here):
 
 
 async def test_a_wrong_password_is_tried_twice_and_then_waits_for_the_user(here, monkeypatch):
-    monkeypatch.setattr("termmail.engine.worker.LOGIN_PAUSE", 0.1)
+    monkeypatch.setattr("termmail.engine.trouble.LOGIN_PAUSE", 0.1)
     right = here.account
     here.account = dataclasses.replace(right, incoming=dataclasses.replace(right.incoming, password="wrong"))
     await here.start()
-    await here.until(lambda: here.worker._refusals == 2)
+    await here.until(lambda: here.worker._patience.refusals == 2)
     await asyncio.sleep(0.5)
-    assert here.worker._refusals == 2
+    assert here.worker._patience.refusals == 2
     assert state_of(here) == AccountState.AUTH
     assert "refused" in error_of(here)
 
 
 async def test_an_unreachable_server_is_tried_again(here, monkeypatch):
-    monkeypatch.setattr("termmail.engine.worker.SLOW_FIRST", 0.05)
+    monkeypatch.setattr("termmail.engine.trouble.SLOW_FIRST", 0.05)
     here.place.add(1)
     here.place.demo.faults.replies["LIST"] = ["BYE gone for lunch"] * 2
     await here.start()
@@ -188,7 +188,7 @@ async def test_an_unreachable_server_is_tried_again(here, monkeypatch):
 
 
 async def test_a_line_that_drops_in_the_middle_of_headers_loses_nothing(here, monkeypatch):
-    monkeypatch.setattr("termmail.engine.worker.SLOW_FIRST", 0.05)
+    monkeypatch.setattr("termmail.engine.trouble.SLOW_FIRST", 0.05)
     here.place.add(*range(1, 121))
     here.place.demo.faults.close_after = 20_000
     await here.start()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from termmail.model.account import Security, Server
-from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, TlsError
+from termmail.model.errors import AuthRefused, ConnectionLost, NetError, ProtocolError, Refused, Throttled, TlsError
 from termmail.model.message import Flag, NewMessage
 from termmail.net import stream
 from termmail.net.imap import conversation, waiting, wire
@@ -188,8 +188,8 @@ def test_what_is_no_imap_server_gets_no_password(greeting):
         (b"NO [AUTHENTICATIONFAILED] Invalid \x1b]52;c;Q0FOQVJZ\x07credentials", AuthRefused),
         (b"NO", AuthRefused),
         (b"BAD LOGIN what?", AuthRefused),
-        (b"NO [UNAVAILABLE] back end is down", ConnectionLost),
-        (b"NO [LIMIT] too many connections", ConnectionLost),
+        (b"NO [UNAVAILABLE] back end is down", Throttled),
+        (b"NO [LIMIT] too many connections", Throttled),
     ],
 )
 def test_refusals_of_a_login_are_told_apart_and_made_safe(said, error):

@@ -69,6 +69,11 @@ class Chaos(Scripted):
         self.spoil = spoil
         self.reset = reset
         self.passed = 0
+        self.silent: set[Peer] = set()  # what these say is swallowed, both ways, and nobody is told
+
+    def sleep(self) -> None:
+        """Every connection there is now is dead from here on, without a word; new ones live."""
+        self.silent.update(self.peers)
 
     def _carry(self, peer: Peer) -> None:
         with socket.create_connection((self.host, self.target)) as upstream:
@@ -77,7 +82,8 @@ class Chaos(Scripted):
             down.start()
             with contextlib.suppress(OSError):
                 while data := peer.sock.recv(65536):
-                    upstream.sendall(data)
+                    if peer not in self.silent:
+                        upstream.sendall(data)
             with contextlib.suppress(OSError):
                 upstream.shutdown(socket.SHUT_RDWR)
             down.join(5)
@@ -87,7 +93,8 @@ class Chaos(Scripted):
             try:
                 while data := upstream.recv(65536):
                     for piece in self.spoil(data, self.passed):
-                        peer.send(piece)
+                        if peer not in self.silent:
+                            peer.send(piece)
                     self.passed += len(data)
             finally:
                 if self.reset:

@@ -49,7 +49,8 @@ class Dovecot:
     """A running server; use it as a context manager.
 
     Any user with the password may log in, so that one server serves many tests.  `capability` replaces what it
-    offers after log-in; `plugins` are mail_plugins of the imap service (`zlib imap_zlib` for COMPRESS).
+    offers after log-in; `plugins` are mail_plugins of the imap service (`zlib imap_zlib` for COMPRESS);
+    `connections` is how many a user may have.
     """
 
     host = "127.0.0.1"
@@ -65,6 +66,7 @@ class Dovecot:
         special_use: bool = True,
         plugins: str = "",
         pop3: bool = False,
+        connections: int = 50,
     ) -> None:
         self.directory = directory
         self.capability = capability
@@ -75,6 +77,7 @@ class Dovecot:
         self.plugins = plugins
         self.pop3 = pop3
         self.imap_port, self.imaps_port, self.pop3_port, self.pop3s_port = (free_port() for _ in range(4))
+        self.connections = connections
         self.sockets = self.mail = Path()  # a short path: socket names are at most 107 bytes
         self.ca_file = ""
         self.process: subprocess.Popen[bytes] | None = None
@@ -212,7 +215,7 @@ service stats {{
   chroot =
 }}
 protocol imap {{
-  mail_max_userip_connections = 50
+  mail_max_userip_connections = {self.connections}
 {capability}{plugins}}}
 """
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from termmail.model.account import Server
-from termmail.model.errors import ConnectionLost, ProtocolError, Refused
-from termmail.net.backend import Events, FlagsOf, Selected, Traffic
+from termmail.model.errors import ConnectionLost, ProtocolError, Refused, Throttled
+from termmail.net.backend import Events, FlagsOf, FolderStatus, Selected, Traffic
 from termmail.net.imap import fetched, wire
-from termmail.net.imap.quirks import PASSING_WORDS
+from termmail.net.imap.quirks import CROWDED_WORDS, PASSING_WORDS
 from termmail.text import SafeText, safe_line
 
 log = logging.getLogger("termmail.imap")
@@ -26,6 +26,7 @@ EVENTS_LIMIT = 10_000  # flags and ranges kept between two looks; beyond it the 
 TAGGED = re.compile(rb"([A-Z]\d+) (OK|NO|BAD|PREAUTH|BYE)\b ?(.*)", re.I | re.S)
 UNTAGGED = re.compile(rb"\* (?:(\d{1,10}) )?([A-Za-z0-9.-]+) ?")
 CODE = re.compile(rb"\[([A-Za-z0-9.-]+)(?: ([^\]]*))?\] ?")
+_BACKOFF = re.compile(r"backoff time:? (\d{1,9}) milli", re.I)  # imapsync#198
 _PASSING = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "LIMIT", "EXPUNGEISSUED", "THROTTLED"})
 
 
@@ -36,6 +37,18 @@ def mailbox(name: bytes) -> bytes:
 
 Command = tuple[bytes, bytes]  # name, arguments
 Answer = list[wire.Response] | Refused
+
+
+def backoff(words: str) -> float:
+    """Seconds until the server wants to see us again, as Exchange says it; 0 if it does not."""
+    match = _BACKOFF.search(words)
+    return min(86_400.0, int(match[1]) / 1000) if match else 0.0
+
+
+def crowded(words: str) -> bool:
+    """The server allows no more connections at once."""
+    low = words.lower()
+    return any(phrase in low for phrase in CROWDED_WORDS)
 
 
 class Conversation:
@@ -59,6 +72,8 @@ class Conversation:
         self._vanished: list[tuple[int, int]] = []
         self._flags: list[FlagsOf] = []
         self._alert = SafeText("")
+        self._statuses: list[tuple[bytes, FolderStatus]] = []
+        self._listed = self._overflow = False
         self._parted: list[tuple[bytes, Events]] = []
         self._tagged = b""  # what stood behind OK, NO or BAD
 
@@ -113,10 +128,12 @@ class Conversation:
                     f"the server said something that is no IMAP: {safe_line(line.decode('latin-1'), 80)}"
                 )
 
-    def _bye(self, line: bytes) -> ConnectionLost:
-        words = CODE.sub(b"", line[5:].strip())
+    def _bye(self, line: bytes) -> ConnectionLost | Throttled:
+        words = safe_line(CODE.sub(b"", line[5:].strip()).decode("utf-8", "replace"), 200)
         self.wire.dead = True
-        return ConnectionLost(f"the server said good-bye: {safe_line(words.decode('utf-8', 'replace'), 200)}")
+        if crowded(words):
+            return Throttled(f"the server said good-bye: {words}", crowded=True)
+        return ConnectionLost(f"the server said good-bye: {words}")
 
     @staticmethod
     def _refusal(kind: bytes, text: bytes) -> Refused:
@@ -125,7 +142,9 @@ class Conversation:
         words = safe_line((text[match.end() :] if match else text).decode("utf-8", "replace"), 300)
         low = words.lower()
         passing = code in _PASSING or any(phrase in low for phrase in PASSING_WORDS)
-        return Refused(words or f"the server said {kind.decode().upper()}", code=code, temporary=passing)
+        return Refused(
+            words or f"the server said {kind.decode().upper()}", code=code, temporary=passing, seconds=backoff(words)
+        )
 
     def _run(self, name: bytes, rest: bytes = b"", *, seconds: float = COMMAND, shown: str = "") -> list[wire.Response]:
         """A command and the untagged responses that are not events."""
@@ -212,6 +231,8 @@ class Conversation:
             if code and code[1].upper() == b"CLOSED":  # what was said before was of the folder that is left
                 self._forget()
                 self._known = -1
+            elif code and code[1].upper() == b"NOTIFICATIONOVERFLOW":
+                self._overflow = True
             elif code and code[1].upper() == b"ALERT":
                 self._alert = safe_line(response.line[match.end() + code.end() :].decode("utf-8", "replace"), 300)
             return kind != b"OK" or not code
@@ -279,12 +300,19 @@ class Conversation:
 
     def drain(self) -> Events:
         """See `ImapBackend`."""
-        found = Events(self._exists, self._expunges > 0, tuple(self._vanished), tuple(self._flags), (), self._alert)
+        found = Events(
+            self._exists, self._expunges > 0, tuple(self._vanished), tuple(self._flags), tuple(self._statuses), self._listed,
+            self._overflow, self._alert,
+        )  # fmt: skip
         if self._selection and self._exists is not None:
             self._selection = replace(self._selection, exists=self._exists, changes=None)
         self._forget()
         self._alert = SafeText("")
+        self._statuses, self._listed, self._overflow = [], False, False
         return found
 
     def _something(self) -> bool:
-        return bool(self._exists is not None or self._expunges or self._vanished or self._flags or self._alert)
+        return bool(
+            self._exists is not None or self._expunges or self._vanished or self._flags or self._alert
+            or self._statuses or self._listed or self._overflow
+        )  # fmt: skip

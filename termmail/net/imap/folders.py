@@ -19,8 +19,8 @@ from termmail.text import SafeText, safe_line
 
 SELECT = 60.0  # seconds
 MODSEQ = 2**63 - 1  # the largest there is (RFC 7162 §3.1.1)
-_LIST = re.compile(rb'\* (?:LIST|LSUB|XLIST) \(([^)]*)\) (NIL|"(?:\\.|[^"\\])*") ("(?:\\.|[^"\\])*"|[^\s]+)', re.I)
-_STATUS = re.compile(rb'\* STATUS ("(?:\\.|[^"\\])*"|[^\s]+) \(([^)]*)\)', re.I)
+LIST = re.compile(rb'\* (?:LIST|LSUB|XLIST) \(([^)]*)\) (NIL|"(?:\\.|[^"\\])*") ("(?:\\.|[^"\\])*"|[^\s]+)', re.I)
+STATUS = re.compile(rb'\* STATUS ("(?:\\.|[^"\\])*"|[^\s]+) \(([^)]*)\)', re.I)
 
 
 def encode_name(path: str) -> bytes:
@@ -98,12 +98,12 @@ class Folders(Conversation):
         found: dict[bytes, tuple[set[str], str]] = {}
         for response in answers:
             line = response.flat()
-            if match := _LIST.match(line):
-                name = _string(match[3])
+            if match := LIST.match(line):
+                name = string_of(match[3])
                 attributes = {word.decode("ascii", "replace").lower() for word in match[1].split()}
-                found[name] = attributes, "" if match[2].upper() == b"NIL" else _string(match[2]).decode("latin-1")
-            elif match := _STATUS.match(line):
-                statuses[_string(match[1])] = _status(match[2])
+                found[name] = attributes, "" if match[2].upper() == b"NIL" else string_of(match[2]).decode("latin-1")
+            elif match := STATUS.match(line):
+                statuses[string_of(match[1])] = status_of(match[2])
         roles = _roles(found)
         return [
             RemoteFolder(
@@ -124,8 +124,8 @@ class Folders(Conversation):
         if name == self.selected:
             self._catch_up()
         for response in self._run(b"STATUS", mailbox(name) + b" (" + self._status_items() + b")"):
-            if match := _STATUS.match(response.flat()):
-                return _status(match[2])
+            if match := STATUS.match(response.flat()):
+                return status_of(match[2])
         raise Refused("the server did not say how the folder stands", temporary=True)
 
     def select(self, name: bytes, resume: Resume | None = None) -> Selected:
@@ -209,14 +209,15 @@ class Folders(Conversation):
         self._run(b"SUBSCRIBE" if yes else b"UNSUBSCRIBE", mailbox(name))
 
 
-def _string(text: bytes) -> bytes:
+def string_of(text: bytes) -> bytes:
     """A quoted string or atom as its bytes."""
     if text.startswith(b'"'):
         return re.sub(rb"\\(.)", rb"\1", text[1:-1])
     return text
 
 
-def _status(text: bytes) -> FolderStatus:
+def status_of(text: bytes) -> FolderStatus:
+    """The numbers of a STATUS response."""
     values = {name.upper(): wire.number(value, MODSEQ) for name, value in re.findall(rb"([A-Za-z]+) (\d{1,20})", text)}
     return FolderStatus(
         values.get(b"MESSAGES", -1), values.get(b"UNSEEN", -1), values.get(b"UIDNEXT", 0), values.get(b"UIDVALIDITY", 0),

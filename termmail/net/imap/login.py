@@ -7,11 +7,11 @@ import re
 
 from termmail import __version__
 from termmail.model.account import Auth, Security
-from termmail.model.errors import AuthRefused, ConnectionLost, ProtocolError, Refused, TlsError
+from termmail.model.errors import AuthRefused, ProtocolError, Refused, Throttled, TlsError
 from termmail.net import tls
 from termmail.net.backend import Manners
 from termmail.net.imap import wire
-from termmail.net.imap.conversation import CODE, TAGGED, Conversation
+from termmail.net.imap.conversation import CODE, TAGGED, Conversation, crowded
 from termmail.net.imap.quirks import Quirk, quirks_of
 from termmail.net.reach import upgraded
 from termmail.text import safe_line
@@ -113,8 +113,11 @@ class Login(Conversation):
                 rest = wire.argument(user) + b" " + wire.argument(secret)
                 self._run(b"LOGIN", rest, seconds=LOGIN, shown="LOGIN …")
         except Refused as error:
-            if error.temporary or error.code == "UNAVAILABLE":
-                raise ConnectionLost(f"the server cannot log anybody in now: {error.words}") from error
+            if crowded(error.words) or error.code in ("LIMIT", "INUSE"):
+                raise Throttled(f"the server allows no more connections: {error.words}", crowded=True) from error
+            if error.temporary:
+                words = f"the server cannot log anybody in now: {error.words}"
+                raise Throttled(words, seconds=error.seconds) from error
             raise AuthRefused(
                 f"the server refused user and password: {error.words}",
                 hint="termmail account add to enter the password anew",

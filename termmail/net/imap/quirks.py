@@ -65,6 +65,11 @@ PASSING_WORDS: tuple[str, ...] = (
 )  # fmt: skip
 """What servers say in NO and BAD, without a code, when the same may well work later; lower case."""
 
+CROWDED_WORDS: tuple[str, ...] = (
+    "too many simultaneous", "too many connections", "maximum number of conn", "simultaneous connection", "connection limit",
+)  # fmt: skip
+"""What servers say to one connection too many, with or without [LIMIT] or [INUSE]; lower case."""
+
 FILES_SENT_ITSELF: tuple[str, ...] = (
     "gmail.com", "googlemail.com", "office365.com", "outlook.com", "hotmail.com", "icloud.com", "me.com", "mail.me.com",
 )  # fmt: skip

@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 
 from termmail.model.errors import Refused
-from termmail.net.backend import Events
-from termmail.net.imap.conversation import COMMAND, TAGGED, Conversation
+from termmail.net.backend import Events, FolderStatus
+from termmail.net.imap import wire
+from termmail.net.imap.conversation import COMMAND, EVENTS_LIMIT, TAGGED, Conversation
+from termmail.net.imap.folders import LIST, STATUS, status_of, string_of
 
 DONE = 15.0  # seconds
+NOTIFY = (
+    b"SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange)) "
+    b"(personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))"
+)
 
 
 class Waiting(Conversation):
@@ -17,8 +23,17 @@ class Waiting(Conversation):
     def noop(self) -> Events:
         """See `ImapBackend`."""
         for response in self._run(b"NOOP"):
-            self._event(response)
+            self._hear(response)
         return self.drain()
+
+    def probe(self, seconds: float) -> None:
+        """NOOP with little patience.  Raises ConnectionLost."""
+        self._run(b"NOOP", seconds=seconds)
+
+    def count_anew(self, name: bytes) -> int:
+        """`count`, with everything told that there is to tell."""
+        self._run(b"NOOP")
+        return self.count(name)
 
     def idle(self, seconds: float) -> Events:
         """See `ImapBackend`."""
@@ -43,12 +58,30 @@ class Waiting(Conversation):
             match = TAGGED.match(response.line)
             if match and match[1] == tag:
                 return self.drain()
-            self._event(response)
+            self._hear(response)
         self.wire.expect(DONE)
         self.wire.send(b"DONE\r\n")
         for response in self._answers(tag):
-            self._event(response)
+            self._hear(response)
         return self.drain()
+
+    def notify(self) -> list[tuple[bytes, FolderStatus]]:
+        """See `ImapBackend`."""
+        found = []
+        for response in self._run(b"NOTIFY", NOTIFY):
+            if match := STATUS.match(response.flat()):
+                found.append((string_of(match[1]), status_of(match[2])))
+        return found
+
+    def _hear(self, response: wire.Response) -> None:
+        """News while nothing is asked; with NOTIFY also of other folders."""
+        if self._event(response):
+            return
+        line = response.flat()
+        if match := STATUS.match(line):
+            self._statuses = [*self._statuses[-EVENTS_LIMIT:], (string_of(match[1]), status_of(match[2]))]
+        elif LIST.match(line):
+            self._listed = True
 
     def wake(self) -> None:
         """See `ImapBackend`."""

@@ -185,6 +185,8 @@ class FolderTree(Lines):
 
 _STATES = {
     AccountState.OFFLINE: ("off", "tree--dim"),
+    AccountState.UNREACHABLE: ("off", "tree--dim"),
+    AccountState.THROTTLED: ("off", "tree--dim"),
     AccountState.CONNECTING: ("…", "tree--dim"),
     AccountState.SYNCING: ("…", "tree--dim"),
     AccountState.AUTH: ("!", "tree--error"),

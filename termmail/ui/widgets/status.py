@@ -137,10 +137,11 @@ def _state(one: AccountStatus) -> str:
     if one.state == AccountState.SYNCING and one.total:
         return f"syncing {one.done:,} of {one.total:,}"
     words = {
-        AccountState.OFFLINE: "offline", AccountState.CONNECTING: "connecting", AccountState.SYNCING: "syncing",
+        AccountState.OFFLINE: "offline", AccountState.UNREACHABLE: "unreachable", AccountState.THROTTLED: "told to wait",
+        AccountState.CONNECTING: "connecting", AccountState.SYNCING: "syncing",
         AccountState.ONLINE: "up to date", AccountState.AUTH: "password refused", AccountState.TLS: "not secure: stopped",
         AccountState.DISABLED: "disabled",
     }[one.state]  # fmt: skip
-    if one.error and one.state == AccountState.OFFLINE:
+    if one.error and one.state in (AccountState.OFFLINE, AccountState.UNREACHABLE, AccountState.THROTTLED):
         return f"offline: {one.error}"
     return words
